@@ -1,0 +1,1 @@
+"""The command line: asking in src/agentmon, rendering here."""

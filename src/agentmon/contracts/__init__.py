@@ -1,0 +1,1 @@
+"""What every part agrees on: topics, tables, and what a message means. Plain Python, imports nothing of ours."""

@@ -1,0 +1,44 @@
+"""Topic names, and which table a topic's messages belong to."""
+
+from __future__ import annotations
+
+import re
+
+ACTIONS = "agent.actions"
+THOUGHTS = "agent.thoughts"
+LEARNING = "agent.learning"
+METRICS = "agent.metrics"
+FRONTEND = "agent.monitor.frontend"
+VECTORIZED = "agent.rl.vectorized"
+
+#: Topics that the job reads: every agent.*, but not what it publishes itself. Anchored, because
+#: Spark's subscribePattern is matched as given.
+READ_PATTERN = r"^agent\.(?!monitor\.).+$"
+
+#: type of a message that announces an action; counted as an action only once it has ended.
+ACTION_STARTED = "action_started"
+
+_TABLES = {ACTIONS: "actions", THOUGHTS: "thoughts", LEARNING: "learning", METRICS: "metrics"}
+
+
+def is_read(topic: str) -> bool:
+    """Whether the job reads this topic into the lake."""
+    return re.match(READ_PATTERN, topic) is not None
+
+
+def table_of(topic: str, message_type: str | None = None) -> str:
+    """The table that a parsable message belongs to.
+
+    The topic alone decides, but for the announcement of an action, which is an event.
+
+    >>> table_of("agent.actions"), table_of("agent.actions", "action_started"), table_of("agent.tasks")
+    ('actions', 'events', 'events')
+    """
+    if message_type == ACTION_STARTED and topic == ACTIONS:
+        return "events"
+    return _TABLES.get(topic, "events")
+
+
+def tables_by_topic() -> dict[str, str]:
+    """The topics with a table of their own: topic → table; every other agent.* topic goes to events."""
+    return dict(_TABLES)

@@ -1,0 +1,1 @@
+"""DuckDB readers of the Delta tables; never Spark."""

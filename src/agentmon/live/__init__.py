@@ -1,0 +1,1 @@
+"""The Kafka side: topics, offsets, live rows and figures."""

@@ -1,0 +1,1 @@
+"""Spark only: source → parse → batch → tables, and the queries made of them."""
