@@ -7,7 +7,6 @@ finds them, whatever the working folder.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -115,7 +114,8 @@ def _bring(jars: JarSet, java: Path) -> None:
         ran = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
         got = sorted(Path(work).glob("got/*/*.jar"))
         if ran.returncode != 0 or not got:
-            raise StackError(f"the jars of {jars.name} can't be brought ({_reason(ran.stdout + ran.stderr)}): is the network up?")
+            reason = _reason(ran.stdout + ran.stderr)
+            raise StackError(f"the jars of {jars.name} can't be brought ({reason}): is the network up?")
         if jars.name == "spark":
             got = _beside_pyspark(got)
         shutil.rmtree(jars.folder, ignore_errors=True)
@@ -156,7 +156,7 @@ def _set_link(link: Path, to: Path) -> None:
     if link.is_symlink() and link.readlink() == to:
         return
     link.unlink(missing_ok=True)
-    os.symlink(to, link)
+    link.symlink_to(to)
 
 
 def _reason(output: str) -> str:

@@ -1,0 +1,51 @@
+"""Where topics begin and end, and how far a group has come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import OffsetSpec
+from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata
+
+from agentmon.live.client import Connection
+
+#: (topic, partition)
+Place = tuple[str, int]
+
+
+def beginning_and_end(connection: Connection, partitions: Mapping[str, int]) -> dict[Place, tuple[int, int]]:
+    """For topics with so many partitions: the first offset that Kafka still has, and the next one it will give."""
+    places = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
+    if not places:
+        return {}
+    begins, ends = connection.ask(
+        lambda client: (
+            client.list_partition_offsets(dict.fromkeys(places, OffsetSpec.EARLIEST)),
+            client.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST)),
+        )
+    )
+    return {(place.topic, place.partition): (begins[place].offset, ends[place].offset) for place in places}
+
+
+def commit_group(connection: Connection, group: str, offsets: Mapping[Place, int]) -> None:
+    """Note how far `group` has come (the next offset to read), without joining it, for Kafka's own lag tools.
+
+    Raises KafkaUnreachable where Kafka refuses: a consumer is a member of the group, say.
+    """
+    wanted = {TopicPartition(*place): OffsetAndMetadata(offset, "", None) for place, offset in offsets.items()}
+    connection.ask(lambda client: _commit(client, group, wanted))
+
+
+def committed(connection: Connection, group: str) -> dict[Place, int]:
+    """How far a group has come: the next offset to read of each partition that it has noted."""
+    told = connection.ask(lambda client: client.list_group_offsets([group]))
+    return {(place.topic, place.partition): noted.offset for place, noted in told.get(group, {}).items()}
+
+
+def _commit(client: KafkaAdminClient, group: str, wanted: dict[TopicPartition, OffsetAndMetadata]) -> None:
+    answers = client.alter_group_offsets(group, wanted)
+    for place, error in answers.items():
+        if issubclass(error, KafkaError) and error.errno:
+            raise error(f"the offset of {place.topic}-{place.partition} was refused for group {group}")
