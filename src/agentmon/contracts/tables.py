@@ -31,6 +31,11 @@ class Table:
     def column_names(self) -> list[str]:
         return [column.name for column in self.columns]
 
+    @property
+    def own_column_names(self) -> list[str]:
+        """Columns that only this kind of message has: neither origin nor the value as it arrived."""
+        return [name for name in self.column_names if name not in _ORIGIN_NAMES]
+
     def ddl(self) -> str:
         """The columns as Spark DDL, without comments: usable as a schema."""
         return ", ".join(f"`{c.name}` {c.type}" for c in self.columns)
@@ -58,6 +63,8 @@ ORIGIN_LAST = (
 )
 PAYLOAD = Column("payload", "string", "The message's value as it arrived")
 RAW = Column("raw", "binary", "The message's value as it arrived, byte for byte")
+
+_ORIGIN_NAMES = frozenset(c.name for c in (*ORIGIN_FIRST, *ORIGIN_LAST, PAYLOAD, RAW))
 
 # Files are found by event_date and offsets; 30 days of logs would outweigh the data of a small lake.
 PROPERTIES = {

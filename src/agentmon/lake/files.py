@@ -1,0 +1,54 @@
+"""Plain files beside the tables, wherever the lake lies: a path, or s3a://…, gs://…, hdfs://…"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def is_local(uri: str) -> bool:
+    """Whether a place is a folder of this machine."""
+    return "://" not in uri or uri.startswith("file:")
+
+
+def local_path(uri: str) -> Path:
+    """The folder that a local place names."""
+    return Path(uri.removeprefix("file://").removeprefix("file:"))
+
+
+def _open(uri: str) -> tuple[Any, str]:
+    from pyarrow import fs
+
+    if is_local(uri):
+        return fs.LocalFileSystem(), str(local_path(uri))
+    found: tuple[Any, str] = fs.FileSystem.from_uri(uri.replace("s3a://", "s3://", 1))
+    return found
+
+
+def read_text(uri: str) -> str | None:
+    """A small file's text; None where there is no such file."""
+    filesystem, path = _open(uri)
+    try:
+        with filesystem.open_input_stream(path) as stream:
+            return str(stream.read().decode())
+    except FileNotFoundError:
+        return None
+
+
+def newest_commits(table_uri: str, limit: int = 20) -> Iterator[dict[str, Any]]:
+    """The commitInfo of a Delta table's newest commits, newest first; nothing where there is no table.
+
+    Source: the Delta transaction log protocol: _delta_log/<version, 20 digits>.json, an action a line.
+    """
+    from pyarrow import fs
+
+    filesystem, path = _open(f"{table_uri}/_delta_log")
+    listing = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+    names = sorted((i.path for i in listing if i.base_name.endswith(".json") and i.base_name[:20].isdigit()), reverse=True)
+    for name in names[:limit]:
+        with filesystem.open_input_stream(name) as stream:
+            for line in stream.read().decode().splitlines():
+                if '"commitInfo"' in line:
+                    yield json.loads(line)["commitInfo"]

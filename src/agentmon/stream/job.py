@@ -1,0 +1,272 @@
+"""The streaming job as a whole: start, keep going, stop.
+
+    locks → tables → (resume from the ledger → queries → wait)*, until stopped or until it can't go on
+
+A query that fails is started again from the ledger; a Kafka that is away is waited for.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import SparkSession
+from pyspark.sql.streaming import StreamingQuery
+
+from agentmon.contracts.topics import is_read
+from agentmon.errors import AgentmonError, KafkaUnreachable
+from agentmon.lake.files import is_local, local_path
+from agentmon.lake.ledger import has_batch, read_positions
+from agentmon.live.client import spark_options
+from agentmon.live.frontend import FrontendPublisher
+from agentmon.live.topics import wanted_topics
+from agentmon.settings import Settings
+from agentmon.stream.batch import Batch, now
+from agentmon.stream.catchup import LiveSupervisor, remove
+from agentmon.stream.kafka import KafkaView
+from agentmon.stream.lake import LakeQuery, Offsets
+from agentmon.stream.locks import FileLock, hold_alone
+from agentmon.stream.progress import Listener, ProgressFile
+from agentmon.stream.resume import Plan, plan, still_there, unsealed_batch
+from agentmon.stream.session import start_session
+from agentmon.stream.source import read_ranges
+from agentmon.stream.status import JobStatus
+from agentmon.stream.store import Store, Stored, append, ledger_rows
+from agentmon.stream.tables import create_missing, path_of
+
+log = logging.getLogger(__name__)
+
+#: A failing query is started again so many times within this span before the job gives up.
+_RESTARTS = 5
+_RESTART_SPAN_S = 600.0
+_LOOK_S = 0.25
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user accepts explicitly on the command line."""
+
+    accept_loss: bool = False
+    accept_new_topics: bool = False
+
+
+def run(settings: Settings, options: Options, before_write: Callable[[str], None] = lambda table: None) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code. Errors are one line on stderr and in job.json."""
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("py4j").setLevel(logging.WARNING)
+    status = JobStatus(settings)
+    status.write("starting")
+    stopping = threading.Event()
+    try:
+        spark = start_session()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopping.set())
+        Job(settings, options, spark, status, stopping, before_write).run()
+        status.write("stopping")
+        spark.stop()
+    except AgentmonError as error:
+        return _failed(status, settings, error)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: one line for the user, the rest on request
+        return _failed(status, settings, AgentmonError(f"the job ended: {first_line(error)}"), error)
+    status.write("stopped")
+    return 0
+
+
+def _failed(status: JobStatus, settings: Settings, error: AgentmonError, cause: BaseException | None = None) -> int:
+    status.write("failed", str(error))
+    if settings.log_level == "DEBUG":
+        log.error("%s", error, exc_info=cause or error)
+    else:
+        sys.stderr.write(f"agentmon: {error}\n")
+    return int(error.exit_code)
+
+
+class Job:
+    """One process's life as the writer of one lake."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        options: Options,
+        spark: SparkSession,
+        status: JobStatus,
+        stopping: threading.Event,
+        before_write: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._options = options
+        self._spark = spark
+        self._status = status
+        self._stopping = stopping
+        self._before_write = before_write
+        self._kafka = KafkaView(settings)
+        self._progress = ProgressFile(settings.run / "progress.json")
+        self._parent = os.getppid() if "PYSPARK_GATEWAY_PORT" in os.environ else None
+
+    def run(self) -> None:
+        """Raises AgentmonError when the job can't go on."""
+        settings, spark = self._settings, self._spark
+        locks = self._take_locks()
+        create_missing(spark, settings.lake)
+        spark.streams.addListener(Listener(self._progress))
+        self._store = Store(settings, commit_lock=self._commit_lock(locks), before_write=self._before_write)
+        failures: list[float] = []
+        while not self._stopping.is_set():
+            try:
+                self._one_round()
+            except KafkaUnreachable as error:
+                self._wait(str(error), 2.0)
+            except AgentmonError:
+                raise
+            except Exception as error:  # noqa: BLE001 - any failure of a query: go on from the ledger
+                failures = [*(t for t in failures if t > time.monotonic() - _RESTART_SPAN_S), time.monotonic()]
+                self._recover(error, len(failures))
+        self._progress.flush()
+        self._kafka.close()
+
+    def _take_locks(self) -> list[FileLock]:
+        """Held until the JVM ends."""
+        jvm = self._spark._jvm
+        lake, checkpoints = self._settings.lake, self._settings.checkpoints
+        held = [hold_alone(jvm, local_path(uri), what) for uri, what in ((lake, "the lake"), (checkpoints, "the checkpoint folder")) if is_local(uri)]
+        if not held:
+            held.append(hold_alone(jvm, self._settings.run, "the lake of"))
+        return held
+
+    def _commit_lock(self, held: list[FileLock]) -> Callable[[], AbstractContextManager[None]]:
+        self._held = held
+        if not is_local(self._settings.lake):
+            return nullcontext
+        lock = FileLock(self._spark._jvm, local_path(self._settings.lake) / ".commit.lock")
+        return lock.held
+
+    def _one_round(self) -> None:
+        """From the ledger until a stop is asked for (then returns) or something fails (then raises)."""
+        start = self._resume()
+        with self._running(start) as lake:
+            self._status.write("running", queries=["lake", "live"])
+            while not self._stopping.wait(_LOOK_S):
+                if not lake.isActive:
+                    raise RuntimeError(_cause(lake))
+                if self._parent is not None and os.getppid() != self._parent:
+                    # Our JVM was killed: nothing can be committed any more, and `up` waits for us to be gone.
+                    os._exit(1)
+
+    def _resume(self) -> Offsets:
+        """Finish what a crash left half done, put accepted gaps on record, and say where to go on."""
+        self._kafka.forget()
+        cluster_id, topic_ids = self._kafka.topic_ids()
+        offsets = self._kafka.offsets()
+        self._name_missing_topics(topic_ids)
+        lake = self._settings.lake
+        found = self._plan(topic_ids, offsets, cluster_id)
+        half_done = unsealed_batch(lake, lambda query, batch: has_batch(lake, query, batch))
+        if half_done is not None:
+            self._finish(half_done, topic_ids, offsets)
+            found = self._plan(topic_ids, offsets, cluster_id)
+        if found.lost:
+            accepted = Batch(f"accepted-{now():%Y%m%dT%H%M%S%f}", 0, found.lost, now(), cluster_id)
+            append(ledger_rows(self._spark, accepted, "lost", "accepted with --accept-loss"), path_of(lake, "ledger"), accepted)
+        return dict(found.start)
+
+    def _plan(self, topic_ids: dict[str, str], offsets: dict[tuple[str, int], tuple[int, int]], cluster_id: str) -> Plan:
+        return plan(
+            read_positions(self._settings.lake),
+            topic_ids,
+            offsets,
+            cluster_id=cluster_id,
+            accept_loss=self._options.accept_loss,
+            accept_new_topics=self._options.accept_new_topics,
+        )
+
+    def _finish(self, batch: Batch, topic_ids: dict[str, str], offsets: dict[tuple[str, int], tuple[int, int]]) -> None:
+        left = still_there(batch, topic_ids, offsets)
+        log.info("finishing a batch of %d messages that an earlier run left half done", batch.messages)
+        again = Batch(batch.query_id, batch.batch_id, left, batch.ingest_time, batch.cluster_id)
+        if left:
+            self._store.store(read_ranges(self._spark, spark_options(self._settings), left), again)
+        else:
+            note = "half stored when Kafka dropped it or its topic was made anew"
+            append(ledger_rows(self._spark, batch, "lost", note), path_of(self._settings.lake, "ledger"), batch)
+
+    @contextmanager
+    def _running(self, start: Offsets) -> Iterator[StreamingQuery]:
+        settings, spark = self._settings, self._spark
+        kafka = spark_options(settings)
+        checkpoint = f"{settings.checkpoints}/lake"
+        set_aside(checkpoint)
+        query = LakeQuery(settings, self._store, start, self._kafka.topic_ids, self._on_stored, checkpoint)
+        frontend = FrontendPublisher(settings)
+        live = LiveSupervisor(settings, spark, self._kafka, kafka, lambda: dict(query.position), frontend.send, self._on_live_size)
+        spark.sparkContext.setLocalProperty("spark.scheduler.pool", "lake")
+        running = query.writer(spark, kafka).start()
+        try:
+            live.start()
+            yield running
+        finally:
+            live.stop()
+            query.stop_after_batch()
+            running.stop()
+            frontend.close()
+
+    def _on_stored(self, batch: Batch, stored: Stored, position: Offsets) -> None:
+        self._kafka.commit(position)
+        newest = stored.newest_kafka_timestamp
+        self._progress.update("lake", stored=stored.rows, newest_kafka_timestamp=newest.timestamp() if newest else None, sealed_at=time.time())
+
+    def _on_live_size(self, **size: int) -> None:
+        self._progress.update("live", state=size)
+
+    def _name_missing_topics(self, there: dict[str, str]) -> None:
+        missing = [spec.name for spec in wanted_topics() if is_read(spec.name) and spec.name not in there]
+        if missing:
+            log.warning("missing topics: %s; they are read as soon as they exist (agentmon topics creates them)", ", ".join(missing))
+
+    def _recover(self, error: Exception, failures: int) -> None:
+        """Wait a moment and go on, or raise when that has not helped."""
+        text = first_line(error)
+        if "No space left on device" in f"{error}":
+            self._wait(f"the disk is full ({os.strerror(errno.ENOSPC)}): what the ledger has is safe, the rest stays in Kafka; free some room", 10.0)
+        elif failures > _RESTARTS:
+            raise AgentmonError(f"the job failed {failures} times within {_RESTART_SPAN_S:.0f} s, last: {text}") from error
+        else:
+            log.warning("a query failed and is started again from the ledger: %s", text, exc_info=self._settings.log_level == "DEBUG")
+            self._stopping.wait(min(2.0**failures, 30.0))
+
+    def _wait(self, why: str, seconds: float) -> None:
+        log.warning("waiting: %s", why)
+        self._status.write("waiting", why)
+        self._stopping.wait(seconds)
+
+
+def set_aside(checkpoint: str, keep: int = 3) -> None:
+    """Move an earlier run's checkpoint under old/: the job goes on from the ledger, whatever plan made it."""
+    if not is_local(checkpoint):
+        return
+    path = local_path(checkpoint)
+    old = path.parent / "old"
+    if path.exists():
+        old.mkdir(exist_ok=True)
+        path.rename(old / f"{path.name}-{now():%Y%m%dT%H%M%S%f}")
+    for stale in sorted(old.glob(f"{path.name}-*"))[:-keep]:
+        remove(str(stale))
+
+
+def first_line(error: BaseException) -> str:
+    """The line of an error that says most: Java's traces put it first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _cause(query: StreamingQuery) -> str:
+    error: Any = query.exception()
+    return str(error) if error is not None else "the query `lake` ended"

@@ -1,0 +1,102 @@
+"""How the queries are getting on: a StreamingQueryListener that keeps one small status file up to date.
+
+The file, AGENTMON_HOME/run/progress.json, is what `agentmon lag` and the gateway read:
+{"as_of", "queries": {name: {"batch_id", "rows", "rows_per_s", "batch_ms", "at", "position": {topic:
+{partition: next offset}}, "lag_messages", "lag_history", …}}}. It is replaced as a whole, never half written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql.streaming import StreamingQueryListener
+from pyspark.sql.streaming.listener import (
+    QueryIdleEvent,
+    QueryProgressEvent,
+    QueryStartedEvent,
+    QueryTerminatedEvent,
+)
+
+#: Triggers whose lag is remembered; lag that rose over all of them is reported as rising.
+LAG_HISTORY = 5
+#: The file is written at most this often.
+_WRITE_EVERY_S = 0.5
+
+
+class ProgressFile:
+    """The status file; safe to update from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._queries: dict[str, dict[str, Any]] = {}
+        self._written = 0.0
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def update(self, query: str, **facts: Any) -> None:
+        """Note facts of a query; a `lag_messages` is added to its history too."""
+        with self._lock:
+            entry = self._queries.setdefault(query, {})
+            if "lag_messages" in facts:
+                history = [*entry.get("lag_history", []), facts["lag_messages"]]
+                entry["lag_history"] = history[-LAG_HISTORY:]
+            entry.update(facts)
+            if time.monotonic() - self._written > _WRITE_EVERY_S:
+                self._write()
+
+    def flush(self) -> None:
+        """Write what has not been written yet."""
+        with self._lock:
+            self._write()
+
+    def _write(self) -> None:
+        fresh = self._path.with_suffix(".new")
+        fresh.write_text(json.dumps({"as_of": time.time(), "pid": os.getpid(), "queries": self._queries}))
+        fresh.replace(self._path)
+        self._written = time.monotonic()
+
+
+class Listener(StreamingQueryListener):
+    """Passes on what Spark reports after each trigger."""
+
+    def __init__(self, file: ProgressFile) -> None:
+        self._file = file
+
+    def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802 - Spark's name
+        self._file.update(event.name or str(event.id), run_id=str(event.runId))
+
+    def onQueryProgress(self, event: QueryProgressEvent) -> None:  # noqa: N802 - Spark's name
+        progress = event.progress
+        ends = [s.endOffset for s in progress.sources if s.endOffset]
+        latest = [s.latestOffset for s in progress.sources if s.latestOffset]
+        position = json.loads(ends[0]) if ends else {}
+        self._file.update(
+            progress.name or str(progress.id),
+            batch_id=progress.batchId,
+            at=progress.timestamp,
+            rows=progress.numInputRows,
+            rows_per_s=round(progress.processedRowsPerSecond, 1),
+            batch_ms=progress.batchDuration,
+            durations_ms=dict(progress.durationMs),
+            position=position,
+            lag_messages=_behind(position, json.loads(latest[0])) if latest else 0,
+        )
+
+    def onQueryIdle(self, event: QueryIdleEvent) -> None:  # noqa: N802 - Spark's name
+        """Nothing arrived: nothing to say."""
+
+    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802 - Spark's name
+        self._file.flush()
+
+
+def _behind(position: dict[str, dict[str, int]], latest: dict[str, dict[str, int]]) -> int:
+    return sum(
+        max(0, offset - position.get(topic, {}).get(partition, 0))
+        for topic, partitions in latest.items()
+        for partition, offset in partitions.items()
+    )

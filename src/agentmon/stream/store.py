@@ -1,0 +1,131 @@
+"""Write one batch to the lake: every message once, its figures once, and the ledger as its seal.
+
+Invariants
+- The ledger is written last. What it has is whole; where the job goes on is read from it and from
+  nothing else (Spark's checkpoint is only what Structured Streaming needs to run).
+- Each table's write is a Delta transaction named (query_id, batch_id), so that doing a batch again
+  writes only what is missing. Each commit carries the batch's description, so that it can be done
+  again by anybody who finds it (see resume.py).
+- What a message becomes depends on the message and the batch's description alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from agentmon.contracts.message import Limits
+from agentmon.contracts.tables import LEDGER, MESSAGE_TABLES
+from agentmon.settings import Settings
+from agentmon.stream.batch import Batch, now
+from agentmon.stream.parse import parse
+from agentmon.stream.summarise import sessions, summaries
+from agentmon.stream.tables import path_of
+
+#: Batches below this size write one file a table and day; larger ones a file per Kafka partition.
+_ONE_FILE_ROWS = 25_000
+#: Writes of one batch that go on at the same time. More than the cores gains nothing.
+_WRITERS = 3
+
+_COUNTED_AS = {"actions": "actions", "thoughts": "thoughts", "learning": "learning", "metrics": "metrics", "events": "other", "quarantine": "quarantined"}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a batch put into the lake: rows a table, and the newest Kafka timestamp among them."""
+
+    rows: dict[str, int]
+    newest_kafka_timestamp: datetime | None
+
+
+class Store:
+    """Writes batches into one lake.
+
+    `commit_lock` is taken around the commits of a batch, for writers in other processes;
+    `before_write` is called with each table's name before its write (the fault tests stop there).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        commit_lock: Callable[[], AbstractContextManager[None]] = nullcontext,
+        before_write: Callable[[str], None] = lambda table: None,
+    ) -> None:
+        self._settings = settings
+        self._limits = Limits(settings.max_message_bytes, settings.max_depth, settings.max_ahead_s)
+        self._commit_lock = commit_lock
+        self._before_write = before_write
+
+    def store(self, rows: DataFrame, batch: Batch, pool: str = "lake") -> Stored:
+        """Put the messages of `batch` (rows of Spark's Kafka source) into every table that they concern."""
+        topic_ids = {r.topic: r.topic_id for r in batch.ranges}
+        parsed = parse(rows, limits=self._limits, topic_ids=topic_ids, ingest_time=batch.ingest_time)
+        parsed = parsed.persist(StorageLevel.MEMORY_AND_DISK)
+        partials = summaries(parsed, batch, self._settings.window_s).persist()
+        try:
+            stored = _count(partials, parsed)
+            with self._commit_lock():
+                self._write_all(parsed, partials, stored, batch, pool)
+            return stored
+        finally:
+            partials.unpersist()
+            parsed.unpersist()
+
+    def _write_all(self, parsed: DataFrame, partials: DataFrame, stored: Stored, batch: Batch, pool: str) -> None:
+        small = sum(stored.rows.values()) < _ONE_FILE_ROWS
+        writes = {}
+        for table, rows in stored.rows.items():
+            if rows:
+                chosen = parsed.where(F.col("table") == table).select(*MESSAGE_TABLES[table].column_names)
+                writes[table] = chosen.coalesce(1) if small else chosen
+        if writes:
+            writes["summaries"] = partials.coalesce(1)
+            writes["sessions"] = sessions(parsed, batch, self._settings.window_s).coalesce(1)
+        spark = parsed.sparkSession
+        with ThreadPoolExecutor(_WRITERS, initializer=_use_pool, initargs=(spark, pool)) as writers:
+            done: list[Future[None]] = [writers.submit(self._append, frame, table, batch) for table, frame in writes.items()]
+            for future in done:
+                future.result()
+        self._append(ledger_rows(spark, batch, "stored"), "ledger", batch)
+
+    def _append(self, frame: DataFrame, table: str, batch: Batch) -> None:
+        self._before_write(table)
+        append(frame, path_of(self._settings.lake, table), batch)
+
+
+def append(frame: DataFrame, path: str, batch: Batch) -> None:
+    """Append to a Delta table once, however often it is called for the same batch."""
+    frame.write.format("delta").mode("append").options(
+        txnAppId=batch.query_id, txnVersion=str(batch.batch_id), userMetadata=batch.to_json()
+    ).save(path)
+
+
+def ledger_rows(spark: SparkSession, batch: Batch, kind: str, note: str | None = None) -> DataFrame:
+    """The ledger's rows for the ranges of a batch."""
+    at = now()
+    rows = [
+        (batch.query_id, batch.batch_id, kind, r.topic, r.topic_id, r.partition, r.start, r.end, batch.cluster_id, at, note, at.date())
+        for r in batch.ranges
+    ]
+    return spark.createDataFrame(rows, LEDGER.ddl()).coalesce(1)
+
+
+def _count(partials: DataFrame, parsed: DataFrame) -> Stored:
+    """Rows per table (this runs the parse, and fills the cache), and how new the newest is."""
+    sums = [F.sum(column).alias(table) for table, column in _COUNTED_AS.items()]
+    counted = partials.agg(*sums).first()
+    newest = parsed.agg(F.max("kafka_timestamp")).first()
+    rows = {table: int(counted[table] or 0) for table in _COUNTED_AS} if counted else {}
+    return Stored(rows, newest[0] if newest else None)
+
+
+def _use_pool(spark: SparkSession, pool: str) -> None:
+    spark.sparkContext.setLocalProperty("spark.scheduler.pool", pool)
