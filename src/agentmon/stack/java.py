@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -63,3 +64,17 @@ def _version(java: Path) -> int:
     if version is None:
         raise JavaError(f"{java} does not say its version: {_ADVICE}")
     return version
+
+
+def main() -> int:
+    """For shell scripts: one line on stderr and 1 where there is no Java that will do."""
+    try:
+        find_java()
+    except JavaError as error:
+        sys.stderr.write(f"agentmon: {error}\n")
+        return int(error.exit_code)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

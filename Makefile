@@ -1,0 +1,63 @@
+# Two commands: `make demo` and `make test`. Each sets up what it needs; a second time that takes no time.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := 0.13.9
+UV_CACHE_DIR ?= $(CURDIR)/$(VENV)/cache
+export UV_CACHE_DIR
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench faults clean
+
+help:
+	@echo "make demo    set up, play the recording through Kafka, Spark and Delta, show the agents' status"
+	@echo "make test    set up and run every test"
+	@echo "make check   lint, types, imports      make bench   measure      make faults   break things"
+	@echo "make setup   only set up               make clean   undo all of it"
+
+setup: $(VENV)/.jars
+
+$(VENV)/.uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "agentmon: $(PYTHON) is missing or older than Python 3.11: install it, or say make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "agentmon: $(PYTHON) has no venv module: install it (Debian: apt install python3-venv)" >&2; exit 1; }
+	@PYTHONPATH=src $(PYTHON) -m agentmon.stack.java
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir uv==$(UV)
+	@touch $@
+
+$(VENV)/.packages: $(VENV)/.uv requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.project: $(VENV)/.packages pyproject.toml
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.jars: $(VENV)/.project src/agentmon/stack/jars.py
+	$(BIN)/python -m agentmon.stack.jars
+	@touch $@
+
+demo: setup
+	@$(BIN)/agentmon demo
+
+test: setup
+	$(BIN)/pytest
+
+check: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python -m bench
+
+faults: setup
+	$(BIN)/python -m bench.faults
+
+clean:
+	@if [ -x $(BIN)/agentmon ]; then $(BIN)/agentmon down || true; fi
+	rm -rf $(VENV) .jars .ivy .agentmon .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# spark-submit with the project's own Spark, configuration and Python, whatever the shell around it has set.
+# Every flag goes on to Spark: ./spark-submit.sh --master spark://host:7077 jobs/streaming/monitor.py
+set -euo pipefail
+
+root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
+python="$root/.venv/bin/python"
+spark=$(echo "$root"/.venv/lib/python3*/site-packages/pyspark)
+if [ ! -x "$python" ] || [ ! -d "$spark" ]; then
+    echo "agentmon: the environment is not set up: run make setup in $root" >&2
+    exit 1
+fi
+
+"$python" -m agentmon.stack.java
+
+export SPARK_HOME="$spark" SPARK_CONF_DIR="$root/conf"
+export PYSPARK_PYTHON="$python" PYSPARK_DRIVER_PYTHON="$python"
+export PATH="$root/.venv/bin:$PATH"
+unset SPARK_ENV_LOADED PYSPARK_DRIVER_PYTHON_OPTS
+
+master="local"
+previous=""
+for argument in "$@"; do
+    case "$argument" in
+        --master=*) master="${argument#--master=}" ;;
+        *.py) break ;;
+        *) if [ "$previous" = "--master" ]; then master="$argument"; fi ;;
+    esac
+    previous="$argument"
+done
+# On this machine alone nobody else needs to find the driver, and a host name that does not resolve does not matter.
+case "$master" in
+    local*) export SPARK_LOCAL_IP=127.0.0.1 SPARK_LOCAL_HOSTNAME=localhost ;;
+esac
+
+exec "$SPARK_HOME/bin/spark-submit" "$@"

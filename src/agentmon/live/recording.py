@@ -1,0 +1,166 @@
+"""Recordings: lines of {topic, key, value}, their times, and how to play them back."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from agentmon.errors import AgentmonError, UsageError
+
+_MILLISECONDS_FROM = 1e11
+_MICROSECONDS_FROM = 1e14
+
+
+class RecordingError(AgentmonError):
+    """Raised when a line of a recording can't be read as {topic, key, value}; names file and line."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One message of a recording."""
+
+    topic: str
+    key: str | None
+    value: Any
+
+    def payload(self) -> bytes:
+        """The value as it goes to Kafka: compact JSON, the same for the same value every time."""
+        try:
+            return json.dumps(self.value, separators=(",", ":"), ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            # Half of a surrogate pair has no UTF-8; as an escape it has.
+            return json.dumps(self.value, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a recording holds, from one pass over it."""
+
+    messages: int
+    topics: frozenset[str]
+    last: float | None
+
+
+def read(path: Path) -> Iterator[Record]:
+    """The records of a .jsonl or .jsonl.gz file. Raises RecordingError at the first line that is none."""
+    number = 0
+    try:
+        with _open(path) as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield _parse(path, number, line)
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no file {path}") from error
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise RecordingError(f"{path} can't be read after line {number} ({error}): is it whole?") from error
+
+
+def summarise(path: Path) -> Summary:
+    """Read all of a recording once, so that nothing is sent of one that is damaged halfway."""
+    messages, topics, last = 0, set(), None
+    for record in read(path):
+        messages += 1
+        topics.add(record.topic)
+        moment = time_of(record.value)
+        if moment is not None and (last is None or moment > last):
+            last = moment
+    return Summary(messages, frozenset(topics), last)
+
+
+def time_of(value: Any) -> float | None:
+    """An event's own time in epoch seconds, None where it has none.
+
+    >>> time_of({"timestamp": 1763000000500}), time_of({"event": {"ts": "2025-11-13T02:13:20Z"}})
+    (1763000000.5, 1763000000.0)
+    """
+    moments = (_seconds(holder[name]) for holder in _holders(value) for name in ("timestamp", "ts") if name in holder)
+    return next((moment for moment in moments if moment is not None), None)
+
+
+def shifted(value: Any, seconds: float) -> Any:
+    """The value with each of its times moved, each kept in the form and unit that it had.
+
+    >>> shifted({"timestamp": 1000.5, "event": {"ts": "2001-09-09T01:46:40Z"}}, 10)
+    {'timestamp': 1010.5, 'event': {'ts': '2001-09-09T01:46:50Z'}}
+    """
+    if not isinstance(value, dict):
+        return value
+    moved = {name: _moved(part, seconds) if name in ("timestamp", "ts") else part for name, part in value.items()}
+    if isinstance(value.get("event"), dict):
+        moved["event"] = shifted(value["event"], seconds)
+    return moved
+
+
+def _holders(value: Any) -> list[dict[str, Any]]:
+    """Where a time may stand: inside an envelope the event's own wins."""
+    if not isinstance(value, dict):
+        return []
+    inner = value.get("event")
+    return [inner, value] if isinstance(inner, dict) else [value]
+
+
+def _unit(number: float) -> float:
+    if abs(number) >= _MICROSECONDS_FROM:
+        return 1e6
+    return 1e3 if abs(number) >= _MILLISECONDS_FROM else 1.0
+
+
+def _seconds(part: Any) -> float | None:
+    if isinstance(part, bool) or part is None:
+        return None
+    try:
+        number = float(part)
+    except (TypeError, ValueError):
+        moment = _iso(part)
+        return moment.timestamp() if moment else None
+    except OverflowError:
+        return None
+    return number / _unit(number) if abs(number) < 1e18 else None
+
+
+def _moved(part: Any, seconds: float) -> Any:
+    if _seconds(part) is None:
+        return part
+    if isinstance(part, int):
+        return part + round(seconds * _unit(part))
+    if isinstance(part, float):
+        return part + seconds * _unit(part)
+    try:
+        number = float(part)
+    except ValueError:
+        moment = cast(datetime, _iso(part)) + timedelta(seconds=seconds)
+        return moment.isoformat().replace("+00:00", "Z" if part.endswith("Z") else "+00:00")
+    return repr(number + seconds * _unit(number))
+
+
+def _iso(part: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(part)
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _open(path: Path) -> TextIO:
+    if path.name.endswith(".gz"):
+        return cast(TextIO, gzip.open(path, "rt", encoding="utf-8"))
+    return path.open(encoding="utf-8")
+
+
+def _parse(path: Path, number: int, line: str) -> Record:
+    try:
+        told = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise RecordingError(f"{path}, line {number}: not JSON ({error}); nothing was sent") from error
+    if not isinstance(told, dict) or not isinstance(told.get("topic"), str) or "value" not in told:
+        wanted = '{"topic": text, "key": text or null, "value": …}'
+        raise RecordingError(f"{path}, line {number}: not a record, which is {wanted}; nothing was sent")
+    key = told.get("key")
+    if key is not None and not isinstance(key, str):
+        raise RecordingError(f"{path}, line {number}: the key is no text; nothing was sent")
+    return Record(told["topic"], key, told["value"])

@@ -1,0 +1,116 @@
+"""`agentmon up` and `down`: have broker, topics and job, starting only what is missing; and stop them again."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Sequence
+
+from agentmon.errors import StackError
+from agentmon.live.client import Connection
+from agentmon.live.topics import ensure, wanted_topics
+from agentmon.settings import Settings, project_root
+from agentmon.stack import home
+from agentmon.stack.addresses import parse_bootstrap
+from agentmon.stack.broker import Broker
+from agentmon.stack.choice import Choice, Kind, carry_out, choose
+from agentmon.stack.job import Job
+
+#: Takes what is to be told, a line at a time.
+Say = Callable[[str], None]
+
+
+def up(settings: Settings, say: Say, job_flags: Sequence[str] = ()) -> None:
+    """Start what is missing and say what is where. Raises AgentmonError where something can't be started."""
+    home.check_space(settings)
+    with home.locked(settings):
+        choice = choose(settings)
+        job = Job(settings)
+        _check_same_kafka(job, choice)
+        _say_broker(settings, choice, carry_out(settings, choice), say)
+        _have_topics(settings, say)
+        _have_job(job, say, job_flags)
+
+
+def down(settings: Settings, say: Say) -> None:
+    """Stop the job, which first commits its batch, and then the broker; a Kafka of the user's is left alone."""
+    if not settings.run.exists():
+        say(f"nothing runs for {settings.home}")
+        return
+    with home.locked(settings):
+        say("job: stopped" if Job(settings).stop() else "job: was not running")
+        broker = Broker(settings)
+        external = broker.bootstrap() if not broker.is_embedded() else None
+        stopped = broker.stop()
+        if external:
+            say(f"kafka: {external} is yours and left alone")
+        else:
+            say("broker: stopped" if stopped else "broker: was not running")
+
+
+def is_up(settings: Settings) -> list[str]:
+    """What runs for this home, in words; nothing where nothing does."""
+    broker, job = Broker(settings), Job(settings)
+    running = []
+    if broker.process() is not None:
+        running.append(f"the broker at {broker.bootstrap()}")
+    if job.process() is not None or job.driver() is not None:
+        running.append("the job")
+    return running
+
+
+def compose(*arguments: str) -> None:
+    """Run docker compose with the project's file. Raises StackError where there is no Docker or it refuses."""
+    command = ["docker", "compose", "-f", str(project_root() / "docker-compose.yml"), *arguments]
+    try:
+        ran = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    except FileNotFoundError as error:
+        raise StackError("there is no docker on PATH: install Docker, or run agentmon up without --docker") from error
+    if ran.returncode != 0:
+        reason = (ran.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise StackError(f"docker compose failed ({reason}): see that Docker runs, or leave out --docker")
+
+
+def _check_same_kafka(job: Job, choice: Choice) -> None:
+    told = job.told().get("bootstrap")
+    if not told or (job.process() is None and not job.is_foreign()):
+        return
+    if not _places(str(told)) & _places(choice.bootstrap):
+        raise StackError(f"the job reads from {told}, not from {choice.bootstrap}: run agentmon down first")
+
+
+def _places(bootstrap: str) -> set[tuple[str, int]]:
+    return {(address.local_ip() or address.host, address.port) for address in parse_bootstrap(bootstrap)}
+
+
+def _say_broker(settings: Settings, choice: Choice, started: bool, say: Say) -> None:
+    if choice.kind is Kind.EXTERNAL:
+        say(f"kafka: {choice.bootstrap} (KAFKA_BOOTSTRAP_SERVERS)")
+    else:
+        how = "started" if started else "up"
+        say(f"broker: {how} at {choice.bootstrap}, log {settings.logs / 'broker.log'}")
+
+
+def _have_topics(settings: Settings, say: Say) -> None:
+    with Connection(settings) as connection:
+        reports = ensure(connection, wanted_topics())
+    created = [report.spec.name for report in reports if report.created]
+    if created:
+        say(f"topics: created {', '.join(created)}")
+    for report in reports:
+        if report.drift:
+            say(f"topics: {report.spec.name} differs from conf/topics.json: {'; '.join(report.drift)}")
+
+
+def _have_job(job: Job, say: Say, flags: Sequence[str]) -> None:
+    if job.is_foreign():
+        say("job: up, started by hand")
+        return
+    process = job.process()
+    if process is not None:
+        job.wait_ready(process)
+        say(f"job: up, log {job.log}")
+        return
+    if job.end_orphan():
+        say("job: ended what a killed job had left behind")
+    job.start(flags)
+    say(f"job: started, log {job.log}")
