@@ -13,7 +13,7 @@ help:
 	@echo "make demo    set up, play the recording through Kafka, Spark and Delta, show the agents' status"
 	@echo "make test    set up and run every test"
 	@echo "make check   lint, types, imports      make bench   measure      make faults   break things"
-	@echo "make setup   only set up               make clean   undo all of it"
+	@echo "make setup   only set up               make clean   undo set-up"
 
 setup: $(VENV)/.jars
 
@@ -58,6 +58,7 @@ faults: setup
 	$(BIN)/python -m bench.faults
 
 clean:
-	@if [ -x $(BIN)/agentmon ]; then $(BIN)/agentmon down || true; fi
-	rm -rf $(VENV) .jars .ivy .agentmon .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@if [ -x $(BIN)/agentmon ]; then $(BIN)/agentmon down; fi
+	rm -rf $(VENV) .jars .ivy .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@if [ -d .agentmon ]; then echo "agentmon: .agentmon, your data, is kept: rm -r .agentmon deletes it"; fi

@@ -60,11 +60,14 @@ def is_up(settings: Settings) -> list[str]:
 
 def compose(*arguments: str) -> None:
     """Run docker compose with the project's file. Raises StackError where there is no Docker or it refuses."""
-    command = ["docker", "compose", "-f", str(project_root() / "docker-compose.yml"), *arguments]
+    docker = ("docker", "compose")
+    command = [*docker, "-f", str(project_root() / "docker-compose.yml"), *arguments]
     try:
+        if subprocess.run([*docker, "version"], capture_output=True, check=False).returncode != 0:
+            raise StackError("this docker has no compose: install its compose plugin, or leave out --docker")
         ran = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     except FileNotFoundError as error:
-        raise StackError("there is no docker on PATH: install Docker, or run agentmon up without --docker") from error
+        raise StackError("there is no docker on PATH: install Docker, or leave out --docker") from error
     if ran.returncode != 0:
         reason = (ran.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise StackError(f"docker compose failed ({reason}): see that Docker runs, or leave out --docker")

@@ -1,0 +1,70 @@
+"""The entry point: one Typer app from a file per command group, and one line for every error."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from importlib import import_module
+
+import typer
+from typer.exceptions import TyperException
+
+from agentmon.errors import AgentmonError, Exit
+
+#: Each has `register(app)`; in the order of the help.
+GROUPS = ("agentmon_cli.stack", "agentmon_cli.read")
+
+
+def build() -> typer.Typer:
+    """The app with every group's commands. Heavy imports wait in the commands."""
+    app = typer.Typer(
+        name="agentmon",
+        help="What your AI agents do, think and learn: live from Kafka, and for years in Delta tables.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for group in GROUPS:
+        import_module(group).register(app)
+    return app
+
+
+def run() -> None:
+    """What the console script calls: exits with the command's code."""
+    sys.exit(main())
+
+
+def main() -> int:
+    """Run the command line and return its exit code."""
+    try:
+        code = build()(standalone_mode=False)
+        sys.stdout.flush()
+    except AgentmonError as error:
+        return _told(error, int(error.exit_code))
+    except TyperException as error:
+        # A usage error: shown with the command's usage or, without any arguments, as the help.
+        show = getattr(error, "show", None)
+        if show is None:
+            return _told(error, error.exit_code)
+        show()
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except BrokenPipeError:
+        # Whoever read us has enough (`agentmon actions | head`); Python's own flush at exit must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(Exit.FINE)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: users get one line, not a stack trace
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        return _told(error, int(Exit.FAILED), f"{reason} (AGENT_LOG_LEVEL=DEBUG shows where)")
+    return code if isinstance(code, int) else int(Exit.FINE)
+
+
+def _told(error: Exception, code: int, text: str | None = None) -> int:
+    if os.environ.get("AGENT_LOG_LEVEL", "").upper() == "DEBUG":
+        traceback.print_exception(error)
+    sys.stderr.write(f"agentmon: {text or error}\n")
+    return code
