@@ -17,6 +17,7 @@ from agentmon.stack.java import find_java
 
 READY_SECONDS = 120.0
 STOP_SECONDS = 60.0
+REMAINS_SECONDS = 5.0
 SCRIPT = "jobs/streaming/monitor.py"
 
 
@@ -49,25 +50,25 @@ class Job:
 
     def is_foreign(self) -> bool:
         """Whether a job works here that `up` did not start: somebody's own spark-submit."""
-        return self.driver() is not None and not self._is_ours(self.told())
+        driver = self.driver()
+        return driver is not None and not self._is_ours(self.told()) and not self._is_orphan(driver)
 
     def told(self) -> dict[str, Any]:
         """What the job says of itself: state, error, bootstrap, pids."""
         return home.read_note(self._told)
 
-    def start(self, flags: Sequence[str] = ()) -> psutil.Process:
-        """Start the job and wait until its queries run. Raises StackError, with the job's own reason, if they don't."""
+    def start(self, bootstrap: str, flags: Sequence[str] = ()) -> psutil.Process:
+        """Start the job and return at once: it waits for Kafka by itself; see `wait_ready`."""
         find_java()
         home.check_space(self._settings)
-        self.end_orphan()
+        # What an earlier job said must not be taken for the word of this one.
         self._told.unlink(missing_ok=True)
-        process = self._spawn(flags)
+        process = self._spawn(bootstrap, flags)
         home.write_note(self._note, {**home.note_of(process), "started_at": time.time()})
-        self.wait_ready(process)
         return process
 
     def wait_ready(self, process: psutil.Process) -> None:
-        """Wait until the job runs. Raises StackError if it ends or takes too long."""
+        """Wait until its queries run. Raises StackError, with the job's own reason, if it ends or takes too long."""
         home.wait_until(lambda: self._runs(process) or not home.is_alive(process), READY_SECONDS, pause=0.1)
         if not home.is_alive(process):
             raise StackError(f"the job ended at its start: {self._reason(process)}")
@@ -85,17 +86,35 @@ class Job:
                 driver.terminate()
                 home.wait_until(lambda: not home.is_alive(jvm), STOP_SECONDS)
             home.end(jvm, 10)
-        self.end_orphan()
+        self.end_remains()
         self._note.unlink(missing_ok=True)
         return jvm is not None
 
-    def end_orphan(self) -> bool:
-        """End a Python driver of ours whose JVM was killed: it may hold locks. Whether there was one."""
-        driver = self.driver()
-        if driver is None or self.process() is not None or not self._is_ours(self.told()):
+    def end_remains(self) -> bool:
+        """After a kill -9 of one of the job's two processes, have the other gone too; whether there was one.
+
+        Both end by themselves, but not at once, and they hold locks until then. Only a process that `up` started
+        is hurried.
+        """
+        jvm, driver = self.process(), self.driver()
+        if jvm is not None and driver is None and self.told().get("jvm_pid") == jvm.pid:
+            home.wait_until(lambda: not home.is_alive(jvm), REMAINS_SECONDS)
+            home.end(jvm, REMAINS_SECONDS)
+            return True
+        if jvm is None and driver is not None and self._is_orphan(driver):
+            if self._is_ours(self.told()):
+                home.end(driver, REMAINS_SECONDS)
+            else:
+                home.wait_until(lambda: not home.is_alive(driver), REMAINS_SECONDS)
+            return True
+        return False
+
+    def _is_orphan(self, driver: psutil.Process) -> bool:
+        """Whether its JVM, which is its parent, is gone."""
+        try:
+            return bool(driver.ppid() != self.told().get("jvm_pid"))
+        except psutil.Error:
             return False
-        home.end(driver, 5)
-        return True
 
     def _is_ours(self, told: dict[str, Any]) -> bool:
         process = self.process()
@@ -107,9 +126,11 @@ class Job:
 
     def _runs(self, process: psutil.Process) -> bool:
         told = self.told()
-        return told.get("jvm_pid") == process.pid and told.get("state") == "running"
+        runs = told.get("jvm_pid") == process.pid and told.get("state") == "running"
+        # Whoever was killed says nothing any more.
+        return runs and self.driver() is not None
 
-    def _spawn(self, flags: Sequence[str]) -> psutil.Process:
+    def _spawn(self, bootstrap: str, flags: Sequence[str]) -> psutil.Process:
         root = project_root()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.log.exists():
@@ -119,20 +140,13 @@ class Job:
             started = subprocess.Popen(
                 command,
                 cwd=self._settings.home,
-                env=self._environment(),
+                env=dict(os.environ, AGENTMON_HOME=str(self._settings.home), KAFKA_BOOTSTRAP_SERVERS=bootstrap),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
         return psutil.Process(started.pid)
-
-    def _environment(self) -> dict[str, str]:
-        env = dict(os.environ, AGENTMON_HOME=str(self._settings.home))
-        env.pop("KAFKA_BOOTSTRAP_SERVERS", None)
-        if self._settings.kafka_bootstrap_servers:
-            env["KAFKA_BOOTSTRAP_SERVERS"] = self._settings.kafka_bootstrap_servers
-        return env
 
     def _reason(self, process: psutil.Process) -> str:
         told = self.told()

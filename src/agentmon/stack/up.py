@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from agentmon.errors import StackError
 from agentmon.live.client import Connection
@@ -26,9 +27,9 @@ def up(settings: Settings, say: Say, job_flags: Sequence[str] = ()) -> None:
         choice = choose(settings)
         job = Job(settings)
         _check_same_kafka(job, choice)
-        _say_broker(settings, choice, carry_out(settings, choice), say)
-        _have_topics(settings, say)
-        _have_job(job, say, job_flags)
+        with _job_beside(job, choice, say, job_flags):
+            _say_broker(settings, choice, carry_out(settings, choice), say)
+            _have_topics(settings, say)
 
 
 def down(settings: Settings, say: Say) -> None:
@@ -104,16 +105,22 @@ def _have_topics(settings: Settings, say: Say) -> None:
             say(f"topics: {report.spec.name} differs from conf/topics.json: {'; '.join(report.drift)}")
 
 
-def _have_job(job: Job, say: Say, flags: Sequence[str]) -> None:
+@contextmanager
+def _job_beside(job: Job, choice: Choice, say: Say, flags: Sequence[str]) -> Iterator[None]:
+    """Have the job; Kafka and its topics are made ready while its JVM starts, which takes longest."""
+    if job.end_remains():
+        say("job: ended what a killed job had left behind")
     if job.is_foreign():
+        yield
         say("job: up, started by hand")
         return
-    process = job.process()
-    if process is not None:
-        job.wait_ready(process)
-        say(f"job: up, log {job.log}")
-        return
-    if job.end_orphan():
-        say("job: ended what a killed job had left behind")
-    job.start(flags)
-    say(f"job: started, log {job.log}")
+    running = job.process()
+    process = running or job.start(choice.bootstrap, flags)
+    try:
+        yield
+    except BaseException:
+        if running is None:
+            job.stop()
+        raise
+    job.wait_ready(process)
+    say(f"job: {'up' if running else 'started'}, log {job.log}")
