@@ -12,21 +12,13 @@ from __future__ import annotations
 
 import heapq
 import math
-from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from agentmon.contracts.measures import RECENT_REWARDS, bucket_of, quantile, trend
-
-#: Names (tools, actions, metrics) kept per agent; the rarest of more go to OTHER.
-MAX_NAMES = 100
-OTHER = "(other)"
-
-#: (event_time in µs, partition, offset): the order of rewards.
-Order = tuple[int, int, int]
+from agentmon.contracts.measures import bucket_of, quantile, trend
+from agentmon.contracts.running import MAX_NAMES, OTHER, Agent, Order, Window, keep_recent
 
 
 class Row(NamedTuple):
@@ -44,41 +36,6 @@ class Row(NamedTuple):
     duration_ms: float | None = None
     error: bool = False
     metrics: Mapping[str, float] | None = None
-
-
-@dataclass
-class Window:
-    """Figures of one agent in one window of event time."""
-
-    events: int = 0
-    actions: int = 0
-    thoughts: int = 0
-    known: int = 0
-    successes: int = 0
-    errors: int = 0
-    reward_count: int = 0
-    reward_sum: float = 0.0
-    durations: Counter[int] = field(default_factory=Counter)
-
-
-@dataclass
-class Agent:
-    """Running figures of one agent, over all that the lake has of it."""
-
-    events: int = 0
-    actions: int = 0
-    known: int = 0
-    successes: int = 0
-    action_rewards: list[float] = field(default_factory=lambda: [0, 0.0])
-    learning_rewards: list[float] = field(default_factory=lambda: [0, 0.0])
-    recent_action: list[tuple[Order, float]] = field(default_factory=list)
-    recent_learning: list[tuple[Order, float]] = field(default_factory=list)
-    tools: Counter[str] = field(default_factory=Counter)
-    distribution: Counter[str] = field(default_factory=Counter)
-    metrics: dict[str, tuple[int, float]] = field(default_factory=dict)
-    windows: dict[int, Window] = field(default_factory=dict)
-    newest: int = 0
-    late: int = 0
 
 
 class Figures:
@@ -199,12 +156,6 @@ def _count_reward(sums: list[float], recent: list[tuple[Order, float]], row: Row
     sums[0] += 1
     sums[1] += row.reward
     keep_recent(recent, (row.at, row.partition, row.offset), row.reward)
-
-
-def keep_recent(recent: list[tuple[Order, float]], order: Order, reward: float) -> None:
-    """Keep the newest rewards in order, whatever the order in which they arrive."""
-    insort(recent, (order, reward))
-    del recent[:-RECENT_REWARDS]
 
 
 def _mean(total: float, count: float) -> float | None:

@@ -1,0 +1,84 @@
+"""Where the running figures begin: the lake's figures at one sealed position."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from agentmon.contracts.running import MAX_NAMES, OTHER, Agent, Window
+from agentmon.lake.connection import open_lake, seal, sql
+from agentmon.lake.ledger import Position, positions
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_TABLES = ("summaries", "actions", "metrics")
+
+
+def read_running(
+    lake: str, *, since_s: float, window_s: float, watermark_s: float
+) -> tuple[list[Position], dict[str, Agent]]:
+    """The ledger's positions, and the figures up to exactly there of every agent with an event since then.
+
+    since_s: seconds since 1970. Raises NoLakeError where there is no lake yet.
+    """
+    with open_lake(lake, _TABLES) as con:
+        seal(con)
+        sealed = positions(con)
+        con.execute(f"CREATE TEMP TABLE positions AS {sql('positions')}")
+        agents = _agents(con, since_s)
+        if agents:
+            bounds = {"since_s": since_s, "window_us": round(window_s * 1e6), "watermark_us": round(watermark_s * 1e6)}
+            _add_recent(con, agents)
+            _add_names(con, "running_tools", agents, lambda agent: agent.tools)
+            _add_names(con, "running_distribution", agents, lambda agent: agent.distribution)
+            _add_metrics(con, agents, since_s)
+            _add_windows(con, agents, bounds)
+        return sealed, agents
+
+
+def _agents(con: DuckDBPyConnection, since_s: float) -> dict[str, Agent]:
+    # The other queries ask for these agents only.
+    con.execute(f"CREATE TEMP TABLE running AS {sql('running_agents')}", {"since_s": since_s})
+    return {
+        name: Agent(
+            events=events,
+            actions=actions,
+            known=known,
+            successes=successes,
+            action_rewards=[action_count, action_sum],
+            learning_rewards=[learning_count, learning_sum],
+            newest=newest,
+        )
+        for (
+            name, events, actions, known, successes, action_count, action_sum, learning_count, learning_sum, newest,
+        ) in con.execute("FROM running").fetchall()
+    }  # fmt: skip
+
+
+def _add_recent(con: DuckDBPyConnection, agents: dict[str, Agent]) -> None:
+    for name, kind, recent in con.execute(sql("running_recent")).fetchall():
+        kept = sorted(((r["at"], r["part"], r["off"]), r["reward"]) for r in recent)
+        if kind == "action":
+            agents[name].recent_action = kept
+        else:
+            agents[name].recent_learning = kept
+
+
+def _add_names(con: DuckDBPyConnection, which: str, agents: dict[str, Agent], counter: Callable[[Agent], Any]) -> None:
+    bounds = {"max_names": MAX_NAMES, "other": OTHER}
+    for agent_id, name, count in con.execute(sql(which), bounds).fetchall():
+        counter(agents[agent_id])[name] += count
+
+
+def _add_metrics(con: DuckDBPyConnection, agents: dict[str, Agent], since_s: float) -> None:
+    bounds = {"since_s": since_s, "max_names": MAX_NAMES}
+    for agent_id, name, at, value in con.execute(sql("running_metrics"), bounds).fetchall():
+        agents[agent_id].metrics[name] = (at, value)
+
+
+def _add_windows(con: DuckDBPyConnection, agents: dict[str, Agent], bounds: dict[str, Any]) -> None:
+    for agent_id, start, *figures in con.execute(sql("running_windows"), bounds).fetchall():
+        agents[agent_id].windows[start] = Window(*figures)
+    for agent_id, start, bucket, count in con.execute(sql("running_durations"), bounds).fetchall():
+        agents[agent_id].windows[start].durations[bucket] = count
