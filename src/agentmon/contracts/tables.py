@@ -36,9 +36,9 @@ class Table:
         """Columns that only this kind of message has: neither origin nor the value as it arrived."""
         return [name for name in self.column_names if name not in _ORIGIN_NAMES]
 
-    def ddl(self) -> str:
-        """The columns as Spark DDL, without comments: usable as a schema."""
-        return ", ".join(f"`{c.name}` {c.type}" for c in self.columns)
+    def ddl(self, between: str = " ") -> str:
+        """The columns as Spark DDL, without comments: usable as a schema (as fields of a struct with ": " between)."""
+        return ", ".join(f"`{c.name}`{between}{c.type}" for c in self.columns)
 
 
 # What every row that came from Kafka carries. The first ones are those that readers filter by, so that
