@@ -1,31 +1,34 @@
 """DuckDB over the lake's Delta tables: a read-only view per table, at one version for as long as it is open.
 
 The ledger is pinned first: a batch writes it last, so whatever it has is in the tables pinned after it.
+`summaries` and `sessions` show only what it has: a batch that is being written is seen whole or not at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import duckdb
 
 from agentmon.contracts.tables import TABLES
 from agentmon.errors import AgentmonError, NoLakeError
 from agentmon.lake.files import is_local, local_path
-from agentmon.lake.types import duckdb_type
 
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
+Connection = duckdb.DuckDBPyConnection
 
 _SQL = Path(__file__).parent / "sql"
+_SEALED = ("summaries", "sessions")
 #: How DuckDB's Delta reader says that there is no table (yet).
 _NO_TABLE = ("InvalidTableLocation", "No files in log segment", "No such file")
 
 
 @cache
-def sql(name: str) -> str:
+def query(name: str) -> str:
     """The text of sql/<name>.sql."""
     return (_SQL / f"{name}.sql").read_text()
 
@@ -37,10 +40,8 @@ def duckdb_uri(uri: str) -> str:
     return uri.replace("s3a://", "s3://", 1)
 
 
-def connect() -> DuckDBPyConnection:
+def connect() -> Connection:
     """DuckDB in memory, in UTC, able to read Delta tables; nothing is looked up on the network."""
-    import duckdb
-
     con = duckdb.connect(
         config={
             "autoinstall_known_extensions": False,
@@ -53,42 +54,30 @@ def connect() -> DuckDBPyConnection:
     return con
 
 
-def open_lake(lake: str, tables: Iterable[str] = TABLES, *, stand_ins: bool = True) -> DuckDBPyConnection:
-    """A connection with a view per table, all pinned now. Close it, or use it as a context manager.
+@contextmanager
+def open_lake(lake: str, tables: Iterable[str] = TABLES) -> Iterator[Connection]:
+    """A connection with a view per existing table, all pinned now; the ledger's is always there.
 
-    `stand_ins`: a table that only a newer version's job brings is shown empty instead of missing.
     Raises NoLakeError where there is no lake yet.
     """
-    con = connect()
-    try:
+    wanted = set(tables)
+    with connect() as con:
         if not _attach(con, lake, "ledger"):
             raise NoLakeError(f"there is no lake at {lake} yet: `agentmon up` starts the job that fills it")
-        wanted = {"ledger", *tables}
-        for name, table in TABLES.items():
-            if name not in wanted:
-                continue
-            if name == "ledger" or _attach(con, lake, name):
-                con.execute(f"CREATE VIEW {name} AS FROM delta_{name}")
-            elif stand_ins:
-                columns = ", ".join(f'"{c.name}" {duckdb_type(c.type)}' for c in table.columns)
-                con.execute(f"CREATE TABLE {name} ({columns})")
-    except BaseException:
-        con.close()
-        raise
-    return con
+        con.execute("CREATE VIEW ledger AS FROM delta_ledger")
+        if wanted.intersection(_SEALED):
+            con.execute(query("sealed"))
+        for name in TABLES:
+            # A table that a newer version brings is missing until its job has run once.
+            if name in wanted and name != "ledger" and _attach(con, lake, name):
+                view = query("sealed_view").format(table=name) if name in _SEALED else f"FROM delta_{name}"
+                con.execute(f"CREATE VIEW {name} AS {view}")
+        yield con
 
 
-def seal(con: DuckDBPyConnection) -> None:
-    """Let `summaries` and `sessions`, where they are open, show whole batches only: those that the ledger has."""
-    con.execute(sql("sealed"))
-    opened = con.execute("SELECT view_name FROM duckdb_views() WHERE view_name IN ('summaries', 'sessions')").fetchall()
-    for (name,) in opened:
-        con.execute(f"CREATE OR REPLACE VIEW {name} AS {sql('sealed_view').format(table=name)}")
-
-
-def records(con: DuckDBPyConnection, query: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+def rows(con: Connection, text: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     """All rows of a query, each by column name."""
-    found = con.execute(query, parameters or {})
+    found = con.execute(text, parameters or {})
     names = [column[0] for column in found.description or ()]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
@@ -98,16 +87,8 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def first_line(error: BaseException) -> str:
-    """What DuckDB says, without the excerpt of the query below it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
-
-
-def _attach(con: DuckDBPyConnection, lake: str, table: str) -> bool:
+def _attach(con: Connection, lake: str, table: str) -> bool:
     """Pin a table's newest version as delta_<table>; False where there is no such table."""
-    import duckdb
-
     place = f"{duckdb_uri(lake)}/{table}"
     if is_local(lake) and not Path(place, "_delta_log").is_dir():
         return False
@@ -118,7 +99,7 @@ def _attach(con: DuckDBPyConnection, lake: str, table: str) -> bool:
         if any(sign in str(error) for sign in _NO_TABLE):
             con.execute(f"DETACH DATABASE IF EXISTS delta_{table}")
             return False
-        raise AgentmonError(f"can't read {place}: {first_line(error)}") from error
+        raise AgentmonError(f"can't read {place}: {' '.join(str(error).split())[:300]}") from error
     return True
 
 

@@ -5,13 +5,10 @@ Every call has a connection of its own, so that any thread may ask.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agentmon.errors import NoLakeError
-from agentmon.lake.connection import open_lake, sql
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
+from agentmon.lake.connection import Connection, open_lake, query
 
 
 class Position(NamedTuple):
@@ -33,16 +30,16 @@ def read_positions(lake: str) -> list[Position]:
         return []
 
 
-def positions(con: DuckDBPyConnection) -> list[Position]:
+def positions(con: Connection) -> list[Position]:
     """As `read_positions`, of an open lake."""
-    return [Position(*row) for row in con.execute(sql("positions")).fetchall()]
+    return [Position(*row) for row in con.execute(query("positions")).fetchall()]
 
 
 def has_batch(lake: str, query_id: str, batch_id: int) -> bool:
     """Whether a batch is whole; False where there is no lake yet."""
     try:
         with open_lake(lake, ("ledger",)) as con:
-            found = con.execute(sql("has_batch"), {"query_id": query_id, "batch_id": batch_id}).fetchone()
+            found = con.execute(query("has_batch"), {"query_id": query_id, "batch_id": batch_id}).fetchone()
             return bool(found and found[0])
     except NoLakeError:
         return False

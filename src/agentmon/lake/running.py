@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agentmon.contracts.running import MAX_NAMES, OTHER, Agent, Window
-from agentmon.lake.connection import open_lake, seal, sql
+from agentmon.lake.connection import Connection, open_lake, query
 from agentmon.lake.ledger import Position, positions
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
 
 _TABLES = ("summaries", "actions", "metrics")
 
@@ -23,9 +20,8 @@ def read_running(
     since_s: seconds since 1970. Raises NoLakeError where there is no lake yet.
     """
     with open_lake(lake, _TABLES) as con:
-        seal(con)
         sealed = positions(con)
-        con.execute(f"CREATE TEMP TABLE positions AS {sql('positions')}")
+        con.execute(f"CREATE TEMP TABLE positions AS {query('positions')}")
         agents = _agents(con, since_s)
         if agents:
             bounds = {"since_s": since_s, "window_us": round(window_s * 1e6), "watermark_us": round(watermark_s * 1e6)}
@@ -37,9 +33,9 @@ def read_running(
         return sealed, agents
 
 
-def _agents(con: DuckDBPyConnection, since_s: float) -> dict[str, Agent]:
+def _agents(con: Connection, since_s: float) -> dict[str, Agent]:
     # The other queries ask for these agents only.
-    con.execute(f"CREATE TEMP TABLE running AS {sql('running_agents')}", {"since_s": since_s})
+    con.execute(f"CREATE TEMP TABLE running AS {query('running_agents')}", {"since_s": since_s})
     return {
         name: Agent(
             events=events,
@@ -56,8 +52,8 @@ def _agents(con: DuckDBPyConnection, since_s: float) -> dict[str, Agent]:
     }  # fmt: skip
 
 
-def _add_recent(con: DuckDBPyConnection, agents: dict[str, Agent]) -> None:
-    for name, kind, recent in con.execute(sql("running_recent")).fetchall():
+def _add_recent(con: Connection, agents: dict[str, Agent]) -> None:
+    for name, kind, recent in con.execute(query("running_recent")).fetchall():
         kept = sorted(((r["at"], r["part"], r["off"]), r["reward"]) for r in recent)
         if kind == "action":
             agents[name].recent_action = kept
@@ -65,20 +61,20 @@ def _add_recent(con: DuckDBPyConnection, agents: dict[str, Agent]) -> None:
             agents[name].recent_learning = kept
 
 
-def _add_names(con: DuckDBPyConnection, which: str, agents: dict[str, Agent], counter: Callable[[Agent], Any]) -> None:
+def _add_names(con: Connection, which: str, agents: dict[str, Agent], counter: Callable[[Agent], Any]) -> None:
     bounds = {"max_names": MAX_NAMES, "other": OTHER}
-    for agent_id, name, count in con.execute(sql(which), bounds).fetchall():
+    for agent_id, name, count in con.execute(query(which), bounds).fetchall():
         counter(agents[agent_id])[name] += count
 
 
-def _add_metrics(con: DuckDBPyConnection, agents: dict[str, Agent], since_s: float) -> None:
+def _add_metrics(con: Connection, agents: dict[str, Agent], since_s: float) -> None:
     bounds = {"since_s": since_s, "max_names": MAX_NAMES}
-    for agent_id, name, at, value in con.execute(sql("running_metrics"), bounds).fetchall():
+    for agent_id, name, at, value in con.execute(query("running_metrics"), bounds).fetchall():
         agents[agent_id].metrics[name] = (at, value)
 
 
-def _add_windows(con: DuckDBPyConnection, agents: dict[str, Agent], bounds: dict[str, Any]) -> None:
-    for agent_id, start, *figures in con.execute(sql("running_windows"), bounds).fetchall():
+def _add_windows(con: Connection, agents: dict[str, Agent], bounds: dict[str, Any]) -> None:
+    for agent_id, start, *figures in con.execute(query("running_windows"), bounds).fetchall():
         agents[agent_id].windows[start] = Window(*figures)
-    for agent_id, start, bucket, count in con.execute(sql("running_durations"), bounds).fetchall():
+    for agent_id, start, bucket, count in con.execute(query("running_durations"), bounds).fetchall():
         agents[agent_id].windows[start].durations[bucket] = count
