@@ -1,0 +1,73 @@
+"""When a message happened: its own time where that is usable, else Kafka's."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from agentmon.contracts.values import number
+
+#: Message times before this are taken for a clock that was never set.
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+#: From here on a time in numbers is microseconds or milliseconds; below, seconds.
+MICROSECONDS_FROM = 1e14
+MILLISECONDS_FROM = 1e11
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_EARLIEST_US = (EARLIEST - _EPOCH) // _MICROSECOND
+# A date, or date and time with an optional offset, as far as Java goes: ±18:00.
+_ISO = re.compile(
+    r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)"
+    r"([Tt ](?P<hour>\d\d):(?P<minute>\d\d)(:(?P<second>\d\d)(\.(?P<fraction>\d{1,9}))?)?"
+    r"([Zz]|(?P<sign>[+-])(?!18:?0*[1-9])(?P<hours>0\d|1[0-8]):?(?P<minutes>[0-5]\d))?)?",
+    re.ASCII,
+)
+
+
+def microseconds(value: Any) -> int | None:
+    """A message's time as microseconds since 1970: epoch seconds, milliseconds or microseconds, or ISO 8601 text.
+
+    >>> microseconds(1763000004.1), microseconds("1763000004100"), microseconds("2025-11-13 02:13:24.1Z")
+    (1763000004100000, 1763000004100000, 1763000004100000)
+    """
+    x = number(value)
+    if x is None:
+        return _iso_microseconds(value) if isinstance(value, str) else None
+    size = abs(x)
+    return math.floor(x if size >= MICROSECONDS_FROM else x * 1e3 if size >= MILLISECONDS_FROM else x * 1e6)
+
+
+def received_at(kafka_timestamp: datetime | None, ingest_time: datetime, max_ahead_s: float) -> datetime:
+    """Kafka's timestamp, or the time of reading where a producer set an absurd one."""
+    latest = ingest_time + timedelta(seconds=max_ahead_s)
+    usable = kafka_timestamp is not None and EARLIEST <= kafka_timestamp <= latest
+    return (kafka_timestamp if usable and kafka_timestamp else ingest_time).astimezone(UTC)
+
+
+def event_time(value: Any, received: datetime, max_ahead_s: float) -> tuple[datetime, str]:
+    """(event_time, time_source) of a message that says `value`, received at a time that can be trusted."""
+    told = microseconds(value)
+    if told is None:
+        return received, "kafka"
+    latest = (received + timedelta(seconds=max_ahead_s) - _EPOCH) // _MICROSECOND
+    if _EARLIEST_US <= told <= latest:
+        return _EPOCH + timedelta(microseconds=told), "message"
+    return received, "clamped"
+
+
+def _iso_microseconds(value: str) -> int | None:
+    found = _ISO.fullmatch(value)
+    if not found:
+        return None
+    part = found.groupdict(default="")
+    names = ("year", "month", "day", "hour", "minute", "second")
+    try:
+        moment = datetime(*(int(part[name] or 0) for name in names), tzinfo=UTC)  # type: ignore[misc, arg-type]
+    except ValueError:  # 30 February, 25:00
+        return None
+    offset = int(part["hours"] or 0) * 60 + int(part["minutes"] or 0)
+    us = (moment - _EPOCH) // _MICROSECOND + int(part["fraction"][:6].ljust(6, "0"))
+    return us + (offset if part["sign"] == "-" else -offset) * 60_000_000

@@ -1,0 +1,51 @@
+"""What a value of JSON means in a column of numbers, or of true and false."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from agentmon.contracts.json_text import as_text
+
+# ASCII only: Python's float() would also take 1_000 and digits of other scripts.
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_TRUTHS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def number(value: Any) -> float | None:
+    """A finite number, also where it comes as text; None for anything else, true and false included.
+
+    >>> number(2), number(" 1e3 "), number("1_0"), number("NaN"), number(True)
+    (2.0, 1000.0, None, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    if isinstance(value, str):
+        value = value.strip(" ")
+        if not _NUMBER.fullmatch(value):
+            return None
+    try:
+        result = float(value)
+    except OverflowError:
+        return None
+    return result if math.isfinite(result) else None
+
+
+def whole(value: Any) -> int | None:
+    """A number cut off at its point; None where it does not fit into 64 bits.
+
+    >>> whole(-1.9), whole("16"), whole(2**63)
+    (-1, 16, None)
+    """
+    result = number(value)
+    return None if result is None or abs(result) >= 2**63 else int(result)
+
+
+def truth(value: Any) -> bool | None:
+    """true or false, also as text, and 1 or 0; None for anything else.
+
+    >>> truth(True), truth(" FALSE "), truth(1), truth("yes")
+    (True, False, True, None)
+    """
+    return _TRUTHS.get((as_text(value) or "").strip(" ").lower())
