@@ -28,7 +28,7 @@ _NO_TABLE = ("InvalidTableLocation", "No files in log segment", "No such file")
 
 
 @cache
-def query(name: str) -> str:
+def sql(name: str) -> str:
     """The text of sql/<name>.sql."""
     return (_SQL / f"{name}.sql").read_text()
 
@@ -55,27 +55,36 @@ def connect() -> Connection:
 
 
 @contextmanager
-def open_lake(lake: str, tables: Iterable[str] = TABLES) -> Iterator[Connection]:
-    """A connection with a view per existing table, all pinned now; the ledger's is always there.
+def open_lake(lake: str, tables: Iterable[str] = TABLES, *, stand_ins: bool = True) -> Iterator[Connection]:
+    """A connection with a view per table, all pinned now; the ledger's is always there.
 
+    `stand_ins`: a table that only a newer version's job brings is shown empty instead of missing.
     Raises NoLakeError where there is no lake yet.
     """
-    wanted = set(tables)
+    wanted = {*tables} - {"ledger"}
     with connect() as con:
         if not _attach(con, lake, "ledger"):
             raise NoLakeError(f"there is no lake at {lake} yet: `agentmon up` starts the job that fills it")
         con.execute("CREATE VIEW ledger AS FROM delta_ledger")
-        if wanted.intersection(_SEALED):
-            con.execute(query("sealed"))
-        for name in TABLES:
-            # A table that a newer version brings is missing until its job has run once.
-            if name in wanted and name != "ledger" and _attach(con, lake, name):
-                view = query("sealed_view").format(table=name) if name in _SEALED else f"FROM delta_{name}"
-                con.execute(f"CREATE VIEW {name} AS {view}")
+        for name in wanted:
+            if _attach(con, lake, name):
+                con.execute(f"CREATE VIEW {name} AS FROM delta_{name}")
+            elif stand_ins:
+                columns = ", ".join(f'"{c.name}" {duckdb_type(c.type)}' for c in TABLES[name].columns)
+                con.execute(f"CREATE TABLE {name} ({columns})")
+        seal(con)
         yield con
 
 
-def rows(con: Connection, text: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+def seal(con: Connection) -> None:
+    """Let `summaries` and `sessions`, where they are open, show only batches that the ledger has."""
+    found = con.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
+    for name in sorted({name for (name,) in found}.intersection(_SEALED)):
+        con.execute(sql("sealed"))
+        con.execute(f"CREATE OR REPLACE VIEW {name} AS {sql('sealed_view').format(table=name)}")
+
+
+def records(con: Connection, text: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     """All rows of a query, each by column name."""
     found = con.execute(text, parameters or {})
     names = [column[0] for column in found.description or ()]
@@ -85,6 +94,11 @@ def rows(con: Connection, text: str, parameters: dict[str, Any] | None = None) -
 def literal(text: str) -> str:
     """A text as an SQL literal, where a statement takes no bound values."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def first_line(error: BaseException) -> str:
+    """What DuckDB says, without its picture of the query."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _attach(con: Connection, lake: str, table: str) -> bool:
@@ -99,7 +113,7 @@ def _attach(con: Connection, lake: str, table: str) -> bool:
         if any(sign in str(error) for sign in _NO_TABLE):
             con.execute(f"DETACH DATABASE IF EXISTS delta_{table}")
             return False
-        raise AgentmonError(f"can't read {place}: {' '.join(str(error).split())[:300]}") from error
+        raise AgentmonError(f"can't read {place}: {first_line(error)}") from error
     return True
 
 
@@ -111,3 +125,7 @@ def _delta_extension() -> Path:
     if not found:
         raise AgentmonError("the package duckdb-extension-delta is missing: `make setup` installs it")
     return found[-1]
+
+
+# The same under other names, while two of us write readers.
+query, rows = sql, records
