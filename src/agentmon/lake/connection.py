@@ -18,6 +18,7 @@ import duckdb
 from agentmon.contracts.tables import TABLES
 from agentmon.errors import AgentmonError, NoLakeError
 from agentmon.lake.files import is_local, local_path
+from agentmon.lake.types import duckdb_type
 
 Connection = duckdb.DuckDBPyConnection
 
