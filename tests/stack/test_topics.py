@@ -1,38 +1,25 @@
-"""Topics: made once, never changed, and said where they differ."""
+"""Topics and offsets, asked of a real broker."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable
 
 import pytest
 
+from agentmon.errors import KafkaUnreachable
+from agentmon.live import offsets
 from agentmon.live.client import Connection
 from agentmon.live.topics import TopicSpec, describe, ensure, wanted_topics
 from agentmon.settings import Settings
-
-SPEC = TopicSpec("topics-test", 3, 1, {"retention.ms": "604800000", "compression.type": "zstd"})
-
-
-@pytest.fixture
-def connection(on_broker: Settings) -> Iterator[Connection]:
-    with Connection(on_broker) as opened:
-        yield opened
+from agentmon.stack.addresses import free_port
 
 
-def test_creating_is_idempotent_and_reports_drift(connection: Connection) -> None:
-    assert [(r.created, r.drift) for r in ensure(connection, [SPEC])] == [(True, ())]
-    first = describe(connection).topics[SPEC.name]
-    assert [(r.created, r.drift) for r in ensure(connection, [SPEC])] == [(False, ())]
-
-    other = replace(SPEC, partitions=5, configs={**SPEC.configs, "compression.type": "lz4"})
-    (report,) = ensure(connection, [other])
-    assert report.drift == ("partitions is 3, not 5", "compression.type is zstd, not lz4")
-    assert describe(connection).topics[SPEC.name] == first
-
-
-def test_the_shipped_topics() -> None:
-    assert {spec.name: spec.partitions for spec in wanted_topics()} == {
+def test_wanted_topics_are_made_once(connection: Connection) -> None:
+    ensure(connection, wanted_topics())
+    again = ensure(connection, wanted_topics())
+    assert [(report.created, report.drift) for report in again] == [(False, ())] * 6
+    found = describe(connection).topics
+    assert {spec.name: found[spec.name].partitions for spec in wanted_topics()} == {
         "agent.actions": 3,
         "agent.thoughts": 3,
         "agent.learning": 1,
@@ -40,6 +27,42 @@ def test_the_shipped_topics() -> None:
         "agent.monitor.frontend": 1,
         "agent.rl.vectorized": 1,
     }
-    for spec in wanted_topics():
-        assert spec.replication_factor == 1
-        assert {"retention.ms", "compression.type"} <= spec.configs.keys()
+
+
+def test_drift_is_reported_and_left_alone(connection: Connection, new_topic: Callable[..., str]) -> None:
+    name = new_topic(partitions=2)
+    wanted = TopicSpec(name, 3, 1, {"retention.ms": "1000", "compression.type": "producer"})
+    for _ in range(2):
+        [report] = ensure(connection, [wanted])
+        assert report.created is False
+        assert report.drift == ("partitions is 2, not 3", "retention.ms is 604800000, not 1000")
+
+
+def test_topic_made_anew_has_another_id(connection: Connection, new_topic: Callable[..., str]) -> None:
+    name = new_topic()
+    first = describe(connection).topics[name].topic_id
+    connection.ask(lambda client: client.delete_topics([name]))
+    ensure(connection, [TopicSpec(name, 1, 1)])
+    second = describe(connection).topics[name].topic_id
+    assert len(first) == len(second) == 22
+    assert first != second
+
+
+def test_internal_topics_are_left_out(connection: Connection, new_topic: Callable[..., str]) -> None:
+    offsets.commit_group(connection, "makes-the-internal-topic", {(new_topic(), 0): 0})
+    assert not [name for name in describe(connection).topics if name.startswith("__")]
+
+
+def test_groups_offsets_are_noted_without_joining(connection: Connection, new_topic: Callable[..., str]) -> None:
+    name = new_topic(partitions=2)
+    assert offsets.beginning_and_end(connection, {name: 2}) == {(name, 0): (0, 0), (name, 1): (0, 0)}
+    offsets.commit_group(connection, name, {(name, 0): 3, (name, 1): 5})
+    offsets.commit_group(connection, name, {(name, 0): 4})
+    assert offsets.committed(connection, name) == {(name, 0): 4, (name, 1): 5}
+
+
+def test_nothing_listening_is_one_line() -> None:
+    settings = Settings(kafka_bootstrap_servers=f"localhost:{free_port()}")
+    with Connection(settings) as connection, pytest.raises(KafkaUnreachable, match="agentmon up") as caught:
+        describe(connection)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,115 @@
+"""The command line in a process of its own: exit codes, one line for an error, imports that wait."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agentmon.settings import Settings, project_root
+from agentmon.stack.addresses import free_port
+
+AGENTMON = str(Path(sys.executable).with_name("agentmon"))
+
+
+def agentmon(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [AGENTMON, *arguments], capture_output=True, text=True, check=False, env={**os.environ, **env}, timeout=120
+    )
+
+
+def assert_one_line(ran: subprocess.CompletedProcess[str], code: int, text: str) -> None:
+    assert (ran.returncode, ran.stdout) == (code, "")
+    [line] = ran.stderr.splitlines()
+    assert line.startswith("agentmon: ")
+    assert text in line
+
+
+def fake_java(folder: Path, version: str) -> None:
+    (folder / "bin").mkdir(parents=True)
+    java = folder / "bin" / "java"
+    java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\"' >&2\n")
+    java.chmod(0o755)
+
+
+def test_no_java_is_one_line(tmp_path: Path) -> None:
+    ran = agentmon("up", PATH="/nowhere", JAVA_HOME="", AGENTMON_HOME=str(tmp_path))
+    assert_one_line(ran, 1, "install Java 17")
+
+
+def test_java_11_is_one_line(tmp_path: Path) -> None:
+    fake_java(tmp_path, "11.0.2")
+    ran = agentmon("up", JAVA_HOME=str(tmp_path), AGENTMON_HOME=str(tmp_path / "home"))
+    assert_one_line(ran, 1, "is Java 11, Spark and Kafka need 17")
+
+
+def test_java_11_is_one_line_for_spark_submit_too(tmp_path: Path) -> None:
+    fake_java(tmp_path, "11.0.2")
+    script = project_root() / "spark-submit.sh"
+    ran = subprocess.run(
+        [script, "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "JAVA_HOME": str(tmp_path)},
+    )
+    assert_one_line(ran, 1, "is Java 11, Spark and Kafka need 17")
+
+
+@pytest.mark.parametrize("command", [("topics",), ("load", "data/tau-airline-events.jsonl.gz")])
+def test_no_kafka_is_one_line(command: tuple[str, ...]) -> None:
+    arguments = [str(project_root() / part) if "/" in part else part for part in command]
+    ran = agentmon(*arguments, KAFKA_BOOTSTRAP_SERVERS=f"localhost:{free_port()}")
+    assert_one_line(ran, 1, "Kafka at localhost")
+
+
+def test_stack_trace_only_on_request() -> None:
+    ran = agentmon("topics", KAFKA_BOOTSTRAP_SERVERS=f"localhost:{free_port()}", AGENT_LOG_LEVEL="DEBUG")
+    assert ran.returncode == 1
+    assert "Traceback" in ran.stderr
+    assert ran.stderr.splitlines()[-1].startswith("agentmon: Kafka at localhost")
+
+
+def test_wrong_setting_and_wrong_usage_are_2(tmp_path: Path) -> None:
+    assert_one_line(agentmon("up", AGENTMON_WINDOW="-1"), 2, "AGENTMON_WINDOW='-1'")
+    assert_one_line(agentmon("load", str(tmp_path / "none.jsonl")), 2, "there is no file")
+    assert_one_line(agentmon("load", "x", "--speed", "1", "--rate", "1"), 2, "choose one")
+    assert agentmon("no-such-command").returncode == 2
+
+
+def test_no_docker_is_one_line(tmp_path: Path) -> None:
+    assert_one_line(agentmon("up", "--docker", PATH=str(tmp_path)), 1, "no docker on PATH")
+
+
+def test_down_with_nothing_up_is_fine(tmp_path: Path) -> None:
+    ran = agentmon("down", AGENTMON_HOME=str(tmp_path / "home"))
+    assert (ran.returncode, ran.stdout) == (0, f"nothing runs for {tmp_path}/home\n")
+
+
+def test_topics_as_json(broker: Settings) -> None:
+    ran = agentmon("topics", "--json", KAFKA_BOOTSTRAP_SERVERS=broker.bootstrap)
+    rows = json.loads(ran.stdout)
+    assert [(row["topic"], row["partitions"]) for row in rows][:2] == [("agent.actions", 3), ("agent.thoughts", 3)]
+
+
+def test_demo_leaves_a_home_with_other_data_alone(tmp_path: Path) -> None:
+    (tmp_path / "kafka").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    ran = agentmon("demo", AGENTMON_HOME=str(tmp_path))
+    assert_one_line(ran, 1, "is left alone")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kafka", "notes.txt"]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from agentmon_cli.main import main; code = main();"
+        " heavy = {'duckdb', 'kafka', 'pyarrow', 'pyspark', 'rich', 'psutil'} & set(sys.modules);"
+        " print(sorted(heavy), file=sys.stderr); sys.exit(code)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "[]\n")
