@@ -15,16 +15,17 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 MICROSECONDS_FROM = 1e14
 MILLISECONDS_FROM = 1e11
 
+#: ISO 8601: a date, or date and time with an optional offset, as far as Java goes: ±18:00.
+ISO_TIME = (
+    r"(?!0000)(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)"
+    r"([Tt ](?P<hour>\d\d):(?P<minute>\d\d)(:(?P<second>\d\d)(\.(?P<fraction>\d{1,9}))?)?"
+    r"([Zz]|(?P<sign>[+-])(?!18:?0*[1-9])(?P<hours>0\d|1[0-8]):?(?P<minutes>[0-5]\d))?)?"
+)
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _EARLIEST_US = (EARLIEST - _EPOCH) // _MICROSECOND
-# A date, or date and time with an optional offset, as far as Java goes: ±18:00.
-_ISO = re.compile(
-    r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)"
-    r"([Tt ](?P<hour>\d\d):(?P<minute>\d\d)(:(?P<second>\d\d)(\.(?P<fraction>\d{1,9}))?)?"
-    r"([Zz]|(?P<sign>[+-])(?!18:?0*[1-9])(?P<hours>0\d|1[0-8]):?(?P<minutes>[0-5]\d))?)?",
-    re.ASCII,
-)
+_ISO = re.compile(ISO_TIME, re.ASCII)
 
 
 def microseconds(value: Any) -> int | None:
