@@ -1,0 +1,107 @@
+"""A user's SQL over every table: one SELECT, read-only for good.
+
+Four locks, because none is enough by itself (spark-delta-notes.md): only what DuckDB's own parser can
+serialise as a SELECT gets through (no COPY, DROP, ATTACH, SET, PRAGMA, INSTALL); functions that open a
+Delta table by path, or run text as SQL, are refused; files outside the lake and its archive are out of
+reach; and the configuration is locked before the query runs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import duckdb
+
+from agentmon.errors import QueryError
+from agentmon.lake.connection import Connection, duckdb_uri, literal, open_lake
+from agentmon.lake.reading import first_line
+from agentmon.lake.selection import Rows
+
+_FETCH = 2_000
+_EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?", re.IGNORECASE)
+#: Functions that reach past the views: Delta tables by path, and text that is run as SQL.
+_REFUSED = re.compile(r"^(delta_|get_delta|parse_delta|query$|json_execute_serialized_sql$)", re.IGNORECASE)
+_ONLY = "one SELECT (or EXPLAIN, DESCRIBE, SHOW) over the lake's tables: `agentmon tables` shows them"
+
+
+def run_sql(lake: str, query: str, readable: Sequence[str] = ()) -> Rows:
+    """Run a user's query; the rows stream. `readable` are further folders whose files it may read (the archive).
+
+    Raises QueryError with DuckDB's own words where the query is wrong, or says that it isn't read-only.
+    """
+    rows = _stream(lake, query, readable)
+    return Rows(next(rows), rows)
+
+
+def check(con: Connection, query: str) -> None:
+    """Raise QueryError unless the text is one statement that only reads."""
+    statements: list[Any] = list(con.extract_statements(query))
+    if len(statements) != 1:
+        raise QueryError(f"{'nothing to run' if not statements else 'several statements'}: give {_ONLY}")
+    tree = _tree(con, _EXPLAIN.sub("", query, count=1) if _EXPLAIN.match(query) else query)
+    refused = sorted({name for name in _functions(tree) if _REFUSED.match(name)})
+    if refused:
+        raise QueryError(f"{refused[0]}() is not for queries here: give {_ONLY}")
+
+
+def _tree(con: Connection, query: str) -> Any:
+    found = con.execute("SELECT json_serialize_sql($query::VARCHAR)", {"query": query}).fetchone()
+    tree: dict[str, Any] = json.loads(found[0]) if found else {"error": True}
+    if tree["error"] or len(tree.get("statements", ())) != 1:
+        message = str(tree.get("error_message", ""))
+        if tree.get("error_type") == "parser":
+            raise QueryError(message.splitlines()[0])
+        raise QueryError(f"this is not a query that only reads: give {_ONLY}")
+    return tree
+
+
+def _functions(node: Any) -> Iterator[str]:
+    """Every function that a serialised query calls."""
+    if isinstance(node, dict):
+        if isinstance(name := node.get("function_name"), str):
+            yield name
+        for value in node.values():
+            yield from _functions(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _functions(value)
+
+
+def _lock(con: Connection, folders: Sequence[str]) -> None:
+    allowed = ", ".join(literal(folder + "/") for folder in folders)
+    con.execute(f"SET allowed_directories = [{allowed}]")
+    con.execute("SET enable_external_access = false")
+    con.execute("SET lock_configuration = true")
+
+
+def _stream(lake: str, query: str, readable: Sequence[str]) -> Iterator[Any]:
+    """First the columns' names, then the rows."""
+    with open_lake(lake) as con:
+        try:
+            check(con, query)
+            _lock(con, [duckdb_uri(folder) for folder in (lake, *readable)])
+            con.execute(query)
+            yield _distinct([d[0] for d in con.description or ()])
+            while found := con.fetchmany(_FETCH):
+                yield from found
+        except duckdb.Error as error:
+            raise QueryError(first_line(error)) from error
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """A name that comes twice gets a number, or a JSON object would lose a column.
+
+    >>> _distinct(["n", "n", "n_2", "n"])
+    ['n', 'n_2', 'n_2_2', 'n_3']
+    """
+    seen: list[str] = []
+    for name in names:
+        candidate, number = name, 1
+        while candidate in seen:
+            number += 1
+            candidate = f"{name}_{number}"
+        seen.append(candidate)
+    return seen

@@ -1,0 +1,100 @@
+"""Recent rows of the tables of messages, newest first, a few days' files at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import duckdb
+
+from agentmon.lake.connection import Connection, duckdb_uri, query
+from agentmon.lake.reading import reading
+from agentmon.lake.selection import ALL, Rows, Selection, one_more
+from agentmon.lake.sessions import read_sessions
+
+LISTINGS = ("actions", "thoughts", "learning", "metrics")
+
+#: Rows taken from DuckDB at a time: large results stream in flat memory.
+_FETCH = 2_000
+_NAMELESS = re.compile(r"^(?P<agent>.+)@(?P<start>\d+)$")
+
+
+def read_rows(lake: str, table: str, wanted: Selection) -> Rows:
+    """Rows of one of LISTINGS, newest first. The rows stream: the lake stays open until the last is taken.
+
+    A session without an id is asked for as AGENT@START, as `sessions` shows it.
+    """
+    nameless, wanted = _without_id(lake, wanted)
+    rows = _stream(lake, table, wanted, nameless)
+    return Rows(next(rows), rows, wanted.limit)
+
+
+def _stream(lake: str, table: str, wanted: Selection, nameless: bool) -> Iterator[Any]:
+    """First the columns' names; then the rows of the days from the newest backwards.
+
+    Where few rows are wanted, twice as many days each time: a rare agent is found in few steps.
+    """
+    left = one_more(wanted.limit)
+    with reading(lake, table) as con:
+        con.execute(query(table), _parameters(wanted, nameless, date.max, date.max, 0))
+        yield [d[0] for d in con.description or ()]
+        for first, last in _spans(_days(con, lake, table, wanted), growing=left < ALL):
+            con.execute(query(table), _parameters(wanted, nameless, first, last, left))
+            while found := con.fetchmany(_FETCH):
+                left -= len(found)
+                yield from found
+            if left <= 0:
+                return
+
+
+def _parameters(wanted: Selection, nameless: bool, first: date, last: date, limit: int) -> dict[str, Any]:
+    return {
+        "from_day": first,
+        "to_day": last,
+        "since": wanted.since,
+        "until": wanted.until,
+        "agent": wanted.agent,
+        "session": wanted.session,
+        "nameless": nameless,
+        "limit": limit,
+    }
+
+
+def _days(con: Connection, lake: str, table: str, wanted: Selection) -> list[date]:
+    """The table's days that can matter, newest first; from its log alone."""
+    try:
+        found = con.execute(query("days"), {"path": f"{duckdb_uri(lake)}/{table}"}).fetchall()
+    except duckdb.Error:  # no such table yet
+        return []
+    return [day for (day,) in found if wanted.since.date() <= day <= wanted.until.date()]
+
+
+def _spans(days: Sequence[date], *, growing: bool) -> Iterator[tuple[date, date]]:
+    """(first, last) of runs of days, newest first.
+
+    >>> [(a.day, b.day) for a, b in _spans([date(2026, 11, d) for d in (9, 8, 6, 1)], growing=True)]
+    [(9, 9), (6, 8), (1, 1)]
+    """
+    at, size = 0, 1
+    while at < len(days):
+        run = days[at : at + size]
+        yield run[-1], run[0]
+        at += size
+        size *= 2 if growing else 1
+
+
+def _without_id(lake: str, wanted: Selection) -> tuple[bool, Selection]:
+    """AGENT@START → that agent's rows without a session_id, from the session's first to its last event."""
+    match = _NAMELESS.match(wanted.session or "")
+    if not match:
+        return False, wanted
+    found = read_sessions(lake, Selection(agent=match["agent"], session=wanted.session)).dicts()
+    one = next((row for row in found if row["nameless"]), None)
+    if one is None:
+        return False, wanted
+    since = max(wanted.since, one["first_event_time"])
+    until = min(wanted.until, one["last_event_time"] + timedelta(microseconds=1))
+    return True, replace(wanted, agent=match["agent"], session=None, since=since, until=until)
