@@ -1,0 +1,130 @@
+"""`agentmon status` for a person: one screen of 80x24."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from agentmon_cli.render import console, shown
+
+_TRENDS = {"improving": ("↗ improving", "green"), "declining": ("↘ declining", "red"), "stable": ("→ stable", "dim")}
+_BAR = 20
+#: Agents and tools that fit one screen; JSON and CSV have all.
+_AGENTS, _TOOLS = 10, 6
+
+
+def show(status: dict[str, Any], now: datetime | None = None) -> None:
+    """Print what `read_status` found."""
+    now = now or datetime.now(UTC)
+    out = console()
+    totals = status["totals"]
+    out.print(_headline(totals, status, now))
+    if not totals["events"]:
+        out.print("\nNo events yet: publish some, or send a recording with `agentmon load FILE`.")
+        return
+    out.print(_agents(status["agents"], now))
+    if status["tools"]:
+        out.print(_tools(status["tools"]))
+
+
+def _headline(totals: dict[str, Any], status: dict[str, Any], now: datetime) -> Any:
+    from rich.text import Text
+
+    names = {
+        "actions": "actions",
+        "thoughts": "thoughts",
+        "learning": "learning",
+        "metrics": "metrics",
+        "other": "other",
+    }
+    parts = [f"{totals[key]:,} {name}" for key, name in names.items() if totals[key]]
+    text = Text()
+    text.append(f"{totals['events']:,} events", "bold")
+    text.append(f"  = {' + '.join(parts)}\n" if parts else "\n", "dim")
+    text.append("success ").append(_percent(totals["success_rate"]), "bold")
+    text.append("   avg reward ").append(_number(totals["avg_reward"], 3), "bold")
+    text.append("   quarantined ").append(f"{totals['quarantined']:,}", "bold red" if totals["quarantined"] else "bold")
+    fresh = status["freshness"]
+    text.append(
+        f"\nlast event {_ago(fresh['last_event_time'], now)}, stored {_ago(fresh['last_commit_time'], now)}", "dim"
+    )
+    return text
+
+
+def _agents(agents: list[dict[str, Any]], now: datetime) -> Any:
+    from rich.text import Text
+
+    table = _table("agent")
+    for name in ("actions", "thoughts", "success", "reward"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("trend", no_wrap=True)
+    for name in ("runs", "p50", "p95", "seen"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for agent in agents[:_AGENTS]:
+        word, style = _TRENDS[agent["learning_trend"]]
+        table.add_row(
+            Text(shown(agent["agent_id"], 60)),
+            f"{agent['actions']:,}", f"{agent['thoughts']:,}",
+            _percent(agent["success_rate"]), _number(agent["avg_reward"], 2),
+            Text(word, style),
+            f"{agent['sessions']:,}", _duration(agent["p50_ms"]), _duration(agent["p95_ms"]),
+            _ago(agent["last_event_time"], now).removesuffix(" ago"),
+        )  # fmt: skip
+    if len(agents) > _AGENTS:
+        table.caption = f"and {len(agents) - _AGENTS} more agents (--json has all)"
+        table.caption_justify = "left"
+    return table
+
+
+def _tools(tools: list[dict[str, Any]]) -> Any:
+    from rich.text import Text
+
+    table = _table("tool")
+    table.add_column("used", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for name in ("success", "reward"):
+        table.add_column(name, justify="right", no_wrap=True)
+    most = tools[0]["count"]
+    for tool in tools[:_TOOLS]:
+        bar = "█" * max(1, round(_BAR * tool["count"] / most))
+        table.add_row(
+            Text(shown(tool["tool"], 60)), f"{tool['count']:,}", Text(bar, "cyan"),
+            _percent(tool["success_rate"]), _number(tool["avg_reward"], 2),
+        )  # fmt: skip
+    if len(tools) > _TOOLS:
+        table.caption = f"and {len(tools) - _TOOLS} more (agentmon tools)"
+        table.caption_justify = "left"
+    return table
+
+
+def _table(first: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column(first, no_wrap=True, overflow="ellipsis", ratio=None)
+    return table
+
+
+def _percent(rate: float | None) -> str:
+    return "–" if rate is None else f"{100 * rate:.1f} %"  # noqa: RUF001
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"  # noqa: RUF001
+
+
+def _duration(ms: float | None) -> str:
+    if ms is None:
+        return "–"  # noqa: RUF001
+    return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.1f} s" if ms < 100_000 else f"{ms / 60_000:.0f} min"
+
+
+def _ago(moment: datetime | None, now: datetime) -> str:
+    if moment is None:
+        return "never"
+    seconds = (now - moment).total_seconds()
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{max(seconds, 0):.0f} s ago"
