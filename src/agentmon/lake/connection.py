@@ -18,7 +18,6 @@ import duckdb
 from agentmon.contracts.tables import TABLES
 from agentmon.errors import AgentmonError, NoLakeError
 from agentmon.lake.files import is_local, local_path
-from agentmon.lake.types import duckdb_type
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -29,7 +28,7 @@ _NO_TABLE = ("InvalidTableLocation", "No files in log segment", "No such file")
 
 
 @cache
-def sql(name: str) -> str:
+def query(name: str) -> str:
     """The text of sql/<name>.sql."""
     return (_SQL / f"{name}.sql").read_text()
 
@@ -56,10 +55,9 @@ def connect() -> Connection:
 
 
 @contextmanager
-def open_lake(lake: str, tables: Iterable[str] = TABLES, *, stand_ins: bool = True) -> Iterator[Connection]:
-    """A connection with a view per table, all pinned now; the ledger's is always there.
+def open_lake(lake: str, tables: Iterable[str] = TABLES) -> Iterator[Connection]:
+    """A connection with a view per existing table, all pinned now; the ledger's is always there.
 
-    `stand_ins`: a table that only a newer version's job brings is shown empty instead of missing.
     Raises NoLakeError where there is no lake yet.
     """
     wanted = {*tables} - {"ledger"}
@@ -70,22 +68,11 @@ def open_lake(lake: str, tables: Iterable[str] = TABLES, *, stand_ins: bool = Tr
         for name in wanted:
             if _attach(con, lake, name):
                 con.execute(f"CREATE VIEW {name} AS FROM delta_{name}")
-            elif stand_ins:
-                columns = ", ".join(f'"{c.name}" {duckdb_type(c.type)}' for c in TABLES[name].columns)
-                con.execute(f"CREATE TABLE {name} ({columns})")
-        seal(con)
+        _seal(con)
         yield con
 
 
-def seal(con: Connection) -> None:
-    """Let `summaries` and `sessions`, where they are open, show only batches that the ledger has."""
-    found = con.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
-    for name in sorted({name for (name,) in found}.intersection(_SEALED)):
-        con.execute(sql("sealed"))
-        con.execute(f"CREATE OR REPLACE VIEW {name} AS {sql('sealed_view').format(table=name)}")
-
-
-def records(con: Connection, text: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+def rows(con: Connection, text: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     """All rows of a query, each by column name."""
     found = con.execute(text, parameters or {})
     names = [column[0] for column in found.description or ()]
@@ -97,9 +84,12 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def first_line(error: BaseException) -> str:
-    """What DuckDB says, without its picture of the query."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _seal(con: Connection) -> None:
+    """Let `summaries` and `sessions`, where they are open, show only batches that the ledger has."""
+    found = con.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
+    for name in sorted({name for (name,) in found}.intersection(_SEALED)):
+        con.execute(query("sealed"))
+        con.execute(f"CREATE OR REPLACE VIEW {name} AS {query('sealed_view').format(table=name)}")
 
 
 def _attach(con: Connection, lake: str, table: str) -> bool:
@@ -114,7 +104,7 @@ def _attach(con: Connection, lake: str, table: str) -> bool:
         if any(sign in str(error) for sign in _NO_TABLE):
             con.execute(f"DETACH DATABASE IF EXISTS delta_{table}")
             return False
-        raise AgentmonError(f"can't read {place}: {first_line(error)}") from error
+        raise AgentmonError(f"can't read {place}: {' '.join(str(error).split())[:300]}") from error
     return True
 
 
@@ -126,7 +116,3 @@ def _delta_extension() -> Path:
     if not found:
         raise AgentmonError("the package duckdb-extension-delta is missing: `make setup` installs it")
     return found[-1]
-
-
-# The same under other names, while two of us write readers.
-query, rows = sql, records
