@@ -65,10 +65,13 @@ def open_lake(lake: str, tables: Iterable[str] = TABLES) -> Iterator[Connection]
         if not _attach(con, lake, "ledger"):
             raise NoLakeError(f"there is no lake at {lake} yet: `agentmon up` starts the job that fills it")
         con.execute("CREATE VIEW ledger AS FROM delta_ledger")
-        for name in wanted:
+        if wanted.intersection(_SEALED):
+            con.execute(query("sealed"))
+        for name in sorted(wanted):
+            # A table that a newer version brings is missing until its job has run once.
             if _attach(con, lake, name):
-                con.execute(f"CREATE VIEW {name} AS FROM delta_{name}")
-        _seal(con)
+                shown = query("sealed_view").format(table=name) if name in _SEALED else f"FROM delta_{name}"
+                con.execute(f"CREATE VIEW {name} AS {shown}")
         yield con
 
 
@@ -82,14 +85,6 @@ def rows(con: Connection, text: str, parameters: dict[str, Any] | None = None) -
 def literal(text: str) -> str:
     """A text as an SQL literal, where a statement takes no bound values."""
     return "'" + text.replace("'", "''") + "'"
-
-
-def _seal(con: Connection) -> None:
-    """Let `summaries` and `sessions`, where they are open, show only batches that the ledger has."""
-    found = con.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
-    for name in sorted({name for (name,) in found}.intersection(_SEALED)):
-        con.execute(query("sealed"))
-        con.execute(f"CREATE OR REPLACE VIEW {name} AS {query('sealed_view').format(table=name)}")
 
 
 def _attach(con: Connection, lake: str, table: str) -> bool:
