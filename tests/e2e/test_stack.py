@@ -55,12 +55,14 @@ def ended(process: psutil.Process) -> bool:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home where `up` has been called once; its tests follow one another through one life of a stack."""
     folder = tmp_path_factory.mktemp("stack") / "home"
-    said = agentmon(folder, "up")
-    assert "broker: started" in said
-    assert "topics: created agent.actions, agent.thoughts" in said
-    assert "job: started" in said
-    yield folder
-    agentmon(folder, "down")
+    try:
+        said = agentmon(folder, "up")
+        assert "broker: started" in said
+        assert "topics: created agent.actions, agent.thoughts" in said
+        assert "job: started" in said
+        yield folder
+    finally:
+        agentmon(folder, "down")
 
 
 def test_up_leaves_what_runs_alone(home: Path) -> None:
