@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,6 +73,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     # Else Spark leaves a folder where the tests are run from.
     warehouse = f"--conf spark.sql.warehouse.dir={tmp_path_factory.mktemp('warehouse')} pyspark-shell"
     os.environ.update(SPARK_LOCAL_IP=LOOPBACK, SPARK_LOCAL_HOSTNAME="localhost", PYSPARK_SUBMIT_ARGS=warehouse)
+    # Else Spark's Python workers are whatever python3 is on PATH.
+    os.environ["PYSPARK_PYTHON"] = sys.executable
     from agentmon.stream.session import start_session
 
     session = start_session("agentmon-tests")
