@@ -73,6 +73,8 @@ class LakeQuery:
             end = offsets_of(self._checkpoint, batch_id)
             cluster_id, topic_ids = self._topic_ids()
             ranges = ranges_between(self.position, end, topic_ids)
+            if not ranges:
+                return  # Spark begins with a batch, whether or not there is anything to read
             batch = Batch(self._query_id, batch_id, ranges, now(), cluster_id)
             stored = self._store.store(rows, batch)
             self.position.update(end)

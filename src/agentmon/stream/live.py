@@ -80,6 +80,8 @@ class LiveQuery:
                 return
             _, topic_ids = self._topic_ids()
             end = offsets_of(self._checkpoint, batch_id)
+            if end == self.position:
+                return  # Spark begins with a batch, whether or not there is anything to read
             parsed = parse(rows, limits=self._limits, topic_ids=topic_ids, ingest_time=now())
             found = parsed.select(*_COLUMNS, _us("event_time")).toArrow().to_pylist()
             self._publish(found, topic_ids, end)

@@ -22,59 +22,84 @@ _COUNTS = {
     "other": "events",
     "quarantined": "quarantine",
 }
+_FIGURES = (
+    "known", "successes", "errors", "action_reward_count", "action_reward_sum", "learning_reward_count",
+    "learning_reward_sum", "duration_sum_ms", "input_tokens", "output_tokens",
+)  # fmt: skip
+_SUMS = (*_COUNTS, *_FIGURES, "cost_usd")
+_GROUP = ("window_us", "agent_id", "tool")
+#: Metrics whose newest value is kept, as last_<name>.
+_LAST = ("memory_bytes", "cpu_percent")
 
 
 def summaries(rows: DataFrame, batch: Batch, window_s: float) -> DataFrame:
     """Parsed rows → rows of the table summaries.
 
-    In two steps, because a histogram per group is a count per (group, bucket) gathered into a map.
+    First numbers per (group, histogram bucket), which Spark can keep in a hash table, and the newest
+    rewards per group, which it can't (they would make it sort all rows); then both per group.
     """
-    keys = ["window_us", "agent_id", "tool"]
-    bucket = F.when(_in("actions"), bucket_of(F.col("duration_ms")))
-    fine = (
-        rows.withColumns({"window_us": _window_us(window_s), "bucket": bucket})
-        .groupBy(*keys, "bucket")
-        .agg(
-            *(_count(_in(table)).alias(name) for name, table in _COUNTS.items()),
-            _count(_in("actions") & F.col("success").isNotNull()).alias("known"),
-            _count(_in("actions") & F.col("success")).alias("successes"),
-            _count(_in("actions") & _has_error()).alias("errors"),
-            *_reward_figures("action_reward", _in("actions")),
-            *_reward_figures("learning_reward", _in("learning")),
-            F.sum(F.when(_in("actions"), F.col("duration_ms"))).alias("duration_sum_ms"),
-            *(F.sum(F.when(_in("actions"), F.col(name))).alias(name) for name in ("input_tokens", "output_tokens", "cost_usd")),
-            F.min("event_time").alias("first_event_time"),
-            F.max("event_time").alias("last_event_time"),
-            _recent(_in("actions")).alias("recent_action_rewards"),
-            _recent(_in("learning")).alias("recent_learning_rewards"),
-            *(_last_metric(name).alias(f"last_{name}") for name in ("memory_bytes", "cpu_percent")),
-        )
-    )
-    sums = [
-        *_COUNTS, "known", "successes", "errors", "action_reward_count", "action_reward_sum", "learning_reward_count",
-        "learning_reward_sum", "duration_sum_ms", "input_tokens", "output_tokens", "cost_usd",
-    ]  # fmt: skip
-    in_bucket = F.when(F.col("bucket").isNotNull(), F.col("actions"))
-    coarse = fine.groupBy(*keys).agg(
-        *(F.sum(name).alias(name) for name in sums),
+    keyed = rows.select(
+        "table", "agent_id", "success", "reward", "duration_ms", "input_tokens", "output_tokens", "cost_usd",
+        "event_time", "kafka_partition", "kafka_offset",
+        _window_us(window_s).alias("window_us"),
+        F.when(_in("actions") | _in("learning"), F.col("tool")).alias("tool"),
+        F.when(_in("actions"), bucket_of(F.col("duration_ms"))).alias("bucket"),
+        (_in("actions") & _has_error()).alias("failed"),
+        *(F.when(_in("metrics"), F.try_element_at("metrics", F.lit(name))).alias(name) for name in _LAST),
+    )  # fmt: skip
+    merged = _numbers(keyed).unionByName(_recent_rewards(keyed), allowMissingColumns=True)
+    counted = F.when(F.col("bucket").isNotNull(), F.col("actions"))
+    per_group = merged.groupBy(*_GROUP).agg(
+        *(F.sum(name).alias(name) for name in _SUMS),
         *(F.min(name).alias(name) for name in ("first_event_time", "action_reward_min", "learning_reward_min")),
         *(F.max(name).alias(name) for name in ("last_event_time", "action_reward_max", "learning_reward_max")),
-        F.sum(in_bucket).alias("duration_count"),
-        F.map_from_entries(F.collect_list(F.when(in_bucket.isNotNull(), F.struct("bucket", in_bucket)))).alias("duration_buckets"),
+        F.sum(counted).alias("duration_count"),
+        F.map_from_entries(F.collect_list(F.when(counted.isNotNull(), F.struct("bucket", counted)))).alias("duration_buckets"),
         *(_newest(name).alias(name) for name in ("recent_action_rewards", "recent_learning_rewards")),
-        *(F.max_by(name, F.col(f"{name}.event_time")).alias(name) for name in ("last_memory_bytes", "last_cpu_percent")),
+        *(F.max(F.when(F.col(f"{name}_at").isNotNull(), F.struct(f"{name}_at", name))).alias(name) for name in _LAST),
     )
     start = F.timestamp_micros("window_us")
-    filled = {name: F.coalesce(F.col(name), F.lit(0)) for name in ("duration_count", *sums) if name != "cost_usd"}
-    return coarse.withColumns(
+    return per_group.withColumns(
         {
-            **filled,
+            **{name: F.coalesce(F.col(name), F.lit(0)) for name in (*_COUNTS, *_FIGURES, "duration_count")},
+            **{f"last_{name}": _last(name) for name in _LAST},
             "window_start": start,
             "window_end": F.timestamp_micros(F.col("window_us") + round(window_s * 1e6)),
             "event_date": F.to_date(start),
             **_batch_columns(batch),
         }
     ).select(*_typed(SUMMARIES))
+
+
+def _numbers(keyed: DataFrame) -> DataFrame:
+    action = _in("actions")
+    return keyed.groupBy(*_GROUP, "bucket").agg(
+        *(_count(_in(table)).alias(name) for name, table in _COUNTS.items()),
+        _count(action & F.col("success").isNotNull()).alias("known"),
+        _count(action & F.col("success")).alias("successes"),
+        _count(F.col("failed")).alias("errors"),
+        *_reward_figures("action_reward", action),
+        *_reward_figures("learning_reward", _in("learning")),
+        F.sum(F.when(action, F.col("duration_ms"))).alias("duration_sum_ms"),
+        *(F.sum(F.when(action, F.col(name))).alias(name) for name in ("input_tokens", "output_tokens", "cost_usd")),
+        F.min("event_time").alias("first_event_time"),
+        F.max("event_time").alias("last_event_time"),
+        *(F.max_by(name, F.when(F.col(name).isNotNull(), F.col("event_time"))).alias(name) for name in _LAST),
+        *(F.max(F.when(F.col(name).isNotNull(), F.col("event_time"))).alias(f"{name}_at") for name in _LAST),
+    )
+
+
+def _recent_rewards(keyed: DataFrame) -> DataFrame:
+    """The newest rewards of each group, in any order."""
+    order = F.struct("event_time", "kafka_partition", "kafka_offset")
+    value = F.struct("reward", "event_time", "kafka_partition", "kafka_offset")
+    rewarded = keyed.where((_in("actions") | _in("learning")) & F.col("reward").isNotNull())
+    newest = rewarded.groupBy(*_GROUP, _in("actions").alias("acted")).agg(F.max_by(value, order, RECENT_REWARDS).alias("newest"))
+    return newest.select(
+        *_GROUP,
+        F.when(F.col("acted"), F.col("newest")).alias("recent_action_rewards"),
+        F.when(~F.col("acted"), F.col("newest")).alias("recent_learning_rewards"),
+    )
 
 
 def sessions(rows: DataFrame, batch: Batch, window_s: float) -> DataFrame:
@@ -135,14 +160,6 @@ def _reward_figures(name: str, which: Column) -> list[Column]:
     return [column.alias(f"{name}_{figure}") for figure, column in figures.items()]
 
 
-def _recent(which: Column) -> Column:
-    """The newest rewards of a group, in any order; empty where there are none."""
-    order = F.struct("event_time", "kafka_partition", "kafka_offset")
-    value = F.struct("reward", "event_time", "kafka_partition", "kafka_offset")
-    chosen = which & F.col("reward").isNotNull()
-    return F.max_by(F.when(chosen, value), F.when(chosen, order), RECENT_REWARDS)
-
-
 def _newest(name: str) -> Column:
     """The newest rewards of all of a group's lists, oldest first."""
     together = F.flatten(F.collect_list(name))
@@ -151,12 +168,9 @@ def _newest(name: str) -> Column:
     return F.transform(newest, lambda r: F.struct(r.reward.alias("reward"), r.event_time, r.kafka_partition, r.kafka_offset))
 
 
-def _last_metric(name: str) -> Column:
-    value = F.try_element_at("metrics", F.lit(name))
-    return F.max_by(
-        F.when(value.isNotNull(), F.struct(value.alias("value"), F.col("event_time").alias("event_time"))),
-        F.when(value.isNotNull(), F.col("event_time")),
-    )
+def _last(name: str) -> Column:
+    newest = F.col(name)
+    return F.when(newest.isNotNull(), F.struct(newest[name].alias("value"), newest[f"{name}_at"].alias("event_time")))
 
 
 def _batch_columns(batch: Batch) -> dict[str, Column]:
