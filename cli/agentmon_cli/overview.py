@@ -7,24 +7,36 @@ from typing import Any
 
 from agentmon_cli.render import console, shown
 
-_TRENDS = {"improving": ("↗ improving", "green"), "declining": ("↘ declining", "red"), "stable": ("→ stable", "dim")}
+_TRENDS = {"improving": ("↗", "bold green"), "declining": ("↘", "bold red"), "stable": ("→", "dim")}
 _BAR = 20
-#: Agents and tools that fit one screen; JSON and CSV have all.
-_AGENTS, _TOOLS = 10, 6
+#: Tools that are shown at the least, where there are more agents than lines.
+_TOOLS = 5
+#: Lines that hold neither an agent nor a tool, the prompt's included.
+_FRAME = 12
 
 
 def show(status: dict[str, Any], now: datetime | None = None) -> None:
-    """Print what `read_status` found."""
+    """Print what `read_status` found: as much as a terminal has lines for, all of it into a pipe."""
     now = now or datetime.now(UTC)
     out = console()
-    totals = status["totals"]
+    totals, agents, tools = status["totals"], status["agents"], status["tools"]
     out.print(_headline(totals, status, now))
     if not totals["events"]:
         out.print("\nNo events yet: publish some, or send a recording with `agentmon load FILE`.")
         return
-    out.print(_agents(status["agents"], now))
-    if status["tools"]:
-        out.print(_tools(status["tools"]))
+    room = max(out.height - _FRAME, 2 * _TOOLS) if out.is_terminal else len(agents) + len(tools)
+    some_agents = agents[: max(room - len(tools), room - _TOOLS)]
+    out.print("", _agents(some_agents, now), sep="\n")
+    _say_more(out, len(agents) - len(some_agents), "agents")
+    if tools:
+        some_tools = tools[: room - len(some_agents)]
+        out.print("", _tools(some_tools), sep="\n")
+        _say_more(out, len(tools) - len(some_tools), "tools")
+
+
+def _say_more(out: Any, more: int, what: str) -> None:
+    if more:
+        out.print(f"and {more} more {what} (--json has all)", style="dim")
 
 
 def _headline(totals: dict[str, Any], status: dict[str, Any], now: datetime) -> Any:
@@ -60,19 +72,16 @@ def _agents(agents: list[dict[str, Any]], now: datetime) -> Any:
     table.add_column("trend", no_wrap=True)
     for name in ("runs", "p50", "p95", "seen"):
         table.add_column(name, justify="right", no_wrap=True)
-    for agent in agents[:_AGENTS]:
-        word, style = _TRENDS[agent["learning_trend"]]
+    for agent in agents:
+        arrow, style = _TRENDS[agent["learning_trend"]]
         table.add_row(
             Text(shown(agent["agent_id"], 60)),
             f"{agent['actions']:,}", f"{agent['thoughts']:,}",
             _percent(agent["success_rate"]), _number(agent["avg_reward"], 2),
-            Text(word, style),
+            Text(arrow, style, justify="center"),
             f"{agent['sessions']:,}", _duration(agent["p50_ms"]), _duration(agent["p95_ms"]),
             _ago(agent["last_event_time"], now).removesuffix(" ago"),
         )  # fmt: skip
-    if len(agents) > _AGENTS:
-        table.caption = f"and {len(agents) - _AGENTS} more agents (--json has all)"
-        table.caption_justify = "left"
     return table
 
 
@@ -85,15 +94,12 @@ def _tools(tools: list[dict[str, Any]]) -> Any:
     for name in ("success", "reward"):
         table.add_column(name, justify="right", no_wrap=True)
     most = tools[0]["count"]
-    for tool in tools[:_TOOLS]:
+    for tool in tools:
         bar = "█" * max(1, round(_BAR * tool["count"] / most))
         table.add_row(
             Text(shown(tool["tool"], 60)), f"{tool['count']:,}", Text(bar, "cyan"),
             _percent(tool["success_rate"]), _number(tool["avg_reward"], 2),
         )  # fmt: skip
-    if len(tools) > _TOOLS:
-        table.caption = f"and {len(tools) - _TOOLS} more (agentmon tools)"
-        table.caption_justify = "left"
     return table
 
 
@@ -101,13 +107,13 @@ def _table(first: str) -> Any:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column(first, no_wrap=True, overflow="ellipsis", ratio=None)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0, header_style="bold")
+    table.add_column(first, no_wrap=True, overflow="ellipsis")
     return table
 
 
 def _percent(rate: float | None) -> str:
-    return "–" if rate is None else f"{100 * rate:.1f} %"  # noqa: RUF001
+    return "–" if rate is None else f"{100 * rate:.1f}%"  # noqa: RUF001
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -117,7 +123,7 @@ def _number(value: float | None, digits: int) -> str:
 def _duration(ms: float | None) -> str:
     if ms is None:
         return "–"  # noqa: RUF001
-    return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.1f} s" if ms < 100_000 else f"{ms / 60_000:.0f} min"
+    return f"{ms:.0f}ms" if ms < 1000 else f"{ms / 1000:.1f}s" if ms < 100_000 else f"{ms / 60_000:.0f}min"
 
 
 def _ago(moment: datetime | None, now: datetime) -> str:
