@@ -1,0 +1,87 @@
+"""The reading commands: exit codes, one line for an error, imports that wait."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from agentmon.contracts.tables import TABLES
+from agentmon_cli.main import main
+
+COMMANDS = ["status", "actions", "thoughts", "learning", "metrics", "sessions", "tools", "history"]
+
+
+class Ran(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def agentmon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Runs a command on a home that has nothing."""
+    monkeypatch.setenv("AGENTMON_HOME", str(tmp_path))
+
+    def run(*arguments: str) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["agentmon", *arguments])
+        code = main()
+        return Ran(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.mark.parametrize("arguments", [*([c] for c in COMMANDS), ["sql", "SELECT 1"], ["status", "--json"]])
+def test_without_a_lake_it_says_what_to_do_and_exits_with_4(agentmon: Callable[..., Ran], arguments: list[str]) -> None:
+    ran = agentmon(*arguments)
+    assert (ran.returncode, ran.stdout) == (4, "")
+    [line] = ran.stderr.splitlines()
+    assert "agentmon up" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["status", "--format", "xml"], "--format"),
+        (["actions", "--since", "yesterday"], "--since"),
+        (["actions", "--since", "1h", "--until", "2h"], "--until"),
+        (["actions", "--limit", "-1"], "--limit"),
+        (["history", "--bucket", "0m"], "--bucket"),
+        (["history", "--last", "1h", "--since", "2h"], "--last"),
+        (["tables", "nothing"], "nothing"),
+        (["sql"], "QUERY"),
+    ],
+)
+def test_wrong_usage_names_what_is_wrong_and_exits_with_2(
+    agentmon: Callable[..., Ran], arguments: list[str], names: str
+) -> None:
+    ran = agentmon(*arguments)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert names in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_tables_need_no_lake(agentmon: Callable[..., Ran]) -> None:
+    found = json.loads(agentmon("tables", "--json").stdout)
+    assert {row["table"] for row in found} == set(TABLES)
+    assert all(row["comment"] for row in found)
+    assert TABLES["ledger"].example in agentmon("tables", "ledger").stdout
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "sql", "tables"])
+def test_help_exits_with_0(agentmon: Callable[..., Ran], command: str) -> None:
+    ran = agentmon(command, "--help")
+    assert ran.returncode == 0
+    assert "--format" in ran.stdout
+
+
+def test_help_loads_nothing_heavy() -> None:
+    heavy = ["duckdb", "pyarrow", "pyspark", "kafka", "rich.table"]
+    code = f"import sys; from agentmon_cli.main import build; build(); sys.exit(str(set({heavy}) & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.stderr.strip() == "set()"
