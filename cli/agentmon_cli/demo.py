@@ -143,4 +143,5 @@ def _show_status() -> None:
 
 
 def _agentmon() -> list[str]:
-    return [sys.executable, "-c", "from agentmon_cli.main import run; run()"]
+    # Not `python -c`: DuckDB takes that for an interactive session and draws its progress bar into the JSON.
+    return [str(Path(sys.executable).with_name("agentmon"))]
