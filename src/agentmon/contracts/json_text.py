@@ -96,7 +96,11 @@ def _integer(digits: str) -> int:
 
 
 def _float(digits: str) -> float:
-    if len(digits) > MAX_NUMBER_LENGTH and sum(map(str.isdigit, digits)) > MAX_NUMBER_LENGTH:
+    # Jackson does not count a zero before the point.
+    if (
+        len(digits) > MAX_NUMBER_LENGTH
+        and sum(map(str.isdigit, digits.lstrip("-").removeprefix("0"))) > MAX_NUMBER_LENGTH
+    ):
         raise ValueError("number too long")
     return float(digits)
 

@@ -7,13 +7,14 @@ mode would end the query over one odd message.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from agentmon.contracts.message import Limits
+from agentmon.contracts.json_text import BLANKS, MAX_NUMBER_LENGTH
+from agentmon.contracts.message import ERRORS, NO_METRICS, OTHER_JSON, REPORT, Limits
 from agentmon.contracts.tables import MESSAGE_TABLES
 from agentmon.contracts.topics import ACTION_STARTED, ACTIONS, tables_by_topic
 from agentmon.stream.batch import constant
@@ -27,20 +28,12 @@ FIELDS = (
     "success_rate", "avg_reward", "learning_trend", "metrics", "action_count", "thought_count",
 )  # fmt: skip
 
-#: Fields of a message without a `metrics` object that are not metrics of its own.
-NOT_METRICS = (
-    "timestamp", "ts", "action_count", "thought_count", "type", "topic", "agent_id", "session_id", "event_id", "service",
-    "hostname", "pod", "container", "app_version", "caller", "event", "name", "tool",
-)  # fmt: skip
-
 _NUMBER = r"\A *[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)? *\z"
 _BAD = "_unreadable"
-_EVENT_SCHEMA = ", ".join(f"`{name}` STRING" for name in FIELDS)
-_SCHEMA = f"{_EVENT_SCHEMA}, `event` STRING, `{_BAD}` STRING"
-_PROGRESS = ("total_events", "success_rate", "avg_reward", "learning_trend")
-_PROGRESS_SCHEMA = ", ".join(f"`{name}` STRING" for name in _PROGRESS)
-
-Fields = Callable[[str], Column]
+_EVENT_SCHEMA = ", ".join(f"`{name}` STRING" for name in (*FIELDS, _BAD))
+_SCHEMA = f"{_EVENT_SCHEMA}, `event` STRING"
+_REPORT_SCHEMA = ", ".join(f"`{name}` STRING" for name in (*REPORT, _BAD))
+_RESULT_SCHEMA = f"`result` STRING, `{_BAD}` STRING"
 
 
 def parse(rows: DataFrame, *, limits: Limits, topic_ids: Mapping[str, str], ingest_time: datetime) -> DataFrame:
@@ -58,11 +51,27 @@ def parse(rows: DataFrame, *, limits: Limits, topic_ids: Mapping[str, str], inge
         F.when(unfit.isNull(), text).alias("text"),
         unfit.alias("unfit"),
     ).select("*", F.from_json("text", _SCHEMA, options).alias("m"))  # fmt: skip
-    opened = read.select("*", F.when(F.col("m.event").isNotNull(), F.from_json("m.event", _EVENT_SCHEMA, options)).alias("e"))
+    opened = read.select(
+        "*", F.when(F.col("m.event").isNotNull(), _sound(F.from_json("m.event", _EVENT_SCHEMA, options))).alias("e")
+    )
     named = opened.select(
-        *("topic", "partition", "offset", "timestamp", "key", "headers", "value", "text", F.col("m.event").alias("event")),
+        *(
+            "topic",
+            "partition",
+            "offset",
+            "timestamp",
+            "key",
+            "headers",
+            "value",
+            "text",
+            F.col("m.event").alias("event"),
+        ),
         _reason().alias("reason"),
-        *(F.coalesce(F.col(f"e.{name}"), F.col(f"m.{name}")).alias(name) for name in FIELDS if name not in ("timestamp", "ts")),
+        *(
+            F.coalesce(F.col(f"e.{name}"), F.col(f"m.{name}")).alias(name)
+            for name in FIELDS
+            if name not in ("timestamp", "ts")
+        ),
         F.coalesce("e.timestamp", "e.ts", "m.timestamp", "m.ts").alias("time"),
     )
     return _columns(named, limits, topic_ids, ingest_time, options)
@@ -73,7 +82,7 @@ def json_options(limits: Limits) -> dict[str, str]:
     return {
         "allowSingleQuotes": "false",
         "maxNestingDepth": str(limits.max_depth),
-        "maxNumLen": str(limits.max_bytes),
+        "maxNumLen": str(MAX_NUMBER_LENGTH),  # reading a number takes the square of its length
         "maxStringLen": str(limits.max_bytes),
         "columnNameOfCorruptRecord": _BAD,
     }
@@ -97,6 +106,11 @@ def truth(text: Column) -> Column:
     return F.when(plain.isin("true", "1"), True).when(plain.isin("false", "0"), False)
 
 
+def _sound(fields: Column) -> Column:
+    """What from_json made of a text, null where that was broken: it has the fields before the break then."""
+    return F.when(fields[_BAD].isNull(), fields)
+
+
 def _unfit(limits: Limits) -> Column:
     """Why a value is not even looked at as JSON; null where it is."""
     value = F.col("value")
@@ -109,15 +123,17 @@ def _unfit(limits: Limits) -> Column:
 
 def _reason() -> Column:
     """Why a message goes to quarantine; null where it doesn't."""
-    start = F.substring(F.ltrim(F.col("text"), F.lit(" \t\n\r")), 1, 1)
+    start = F.substring(F.ltrim(F.col("text"), F.lit(BLANKS)), 1, 1)
     unreadable = F.col("m").isNull() | F.col(f"m.{_BAD}").isNotNull()
     return F.coalesce(
         F.col("unfit"),
-        F.when(unreadable, F.when(start.isin(*'["-0123456789tfnNI'), "not_object").otherwise("not_json")),
+        F.when(unreadable, F.when(start.isin(*OTHER_JSON), "not_object").otherwise("not_json")),
     )
 
 
-def _columns(named: DataFrame, limits: Limits, topic_ids: Mapping[str, str], ingest_time: datetime, options: dict[str, str]) -> DataFrame:
+def _columns(
+    named: DataFrame, limits: Limits, topic_ids: Mapping[str, str], ingest_time: datetime, options: dict[str, str]
+) -> DataFrame:
     fine = F.col("reason").isNull()
     key = F.col("key").cast("string")
     key_text = F.when(F.is_valid_utf8(key), key)
@@ -131,9 +147,13 @@ def _columns(named: DataFrame, limits: Limits, topic_ids: Mapping[str, str], ing
         F.when(fine, message_time_us(F.col("time"), number)).alias("told_us"),
         key_text.alias("key_text"),
     )
-    accepted = (F.col("told_us") >= EPOCH_2000_US) & (F.col("told_us") <= F.col("kafka_us") + round(limits.max_ahead_s * 1e6))
+    accepted = (F.col("told_us") >= EPOCH_2000_US) & (
+        F.col("told_us") <= F.col("kafka_us") + round(limits.max_ahead_s * 1e6)
+    )
     event_us = F.when(accepted, F.col("told_us").cast("bigint")).otherwise(F.col("kafka_us"))
-    dated = timed.select("*", F.timestamp_micros(event_us).alias("event_time"), F.coalesce(accepted, F.lit(False)).alias("accepted"))
+    dated = timed.select(
+        "*", F.timestamp_micros(event_us).alias("event_time"), F.coalesce(accepted, F.lit(False)).alias("accepted")
+    )
     made = {
         **_origin(topic_ids, ingest_time),
         **_own(options),
@@ -159,17 +179,20 @@ def _table() -> Column:
 
 def _origin(topic_ids: Mapping[str, str], ingest_time: datetime) -> dict[str, Column]:
     told = F.col("told_us").isNotNull()
-    present = [F.nullif(F.col(name), F.lit("")) for name in ("agent_id", "key_text", "container", "hostname")]
+    fine = F.col("reason").isNull()  # a broken message may have fields, those before the break
+    named, container, hostname = (
+        F.when(fine & (F.col(name) != ""), F.col(name)) for name in ("agent_id", "container", "hostname")
+    )
     return {
-        "agent_id": F.coalesce(*present, F.lit("unknown")),
-        "session_id": F.nullif("session_id", F.lit("")),
-        "event_id": F.nullif("event_id", F.lit("")),
+        "agent_id": F.coalesce(named, F.nullif("key_text", F.lit("")), container, hostname, F.lit("unknown")),
+        "session_id": F.when(fine & (F.col("session_id") != ""), F.col("session_id")),
+        "event_id": F.when(fine & (F.col("event_id") != ""), F.col("event_id")),
         "kafka_topic_id": _lookup(F.col("topic"), topic_ids),
         "kafka_partition": F.col("partition"),
         "kafka_offset": F.col("offset"),
         "kafka_topic": F.col("topic"),
         "kafka_timestamp": F.col("timestamp"),
-        "kafka_key": F.when(F.col("key").isNotNull(), F.coalesce("key_text", F.base64("key"))),
+        "kafka_key": F.when(F.col("key").isNotNull(), F.coalesce("key_text", _base64(F.col("key")))),
         "kafka_headers": _headers(),
         "time_source": F.when(F.col("accepted"), "message").when(told, "clamped").otherwise("kafka"),
         "ingest_time": F.timestamp_micros(constant(_us(ingest_time), "bigint")),
@@ -191,30 +214,40 @@ def _headers() -> Column:
         return F.struct(
             header["key"].alias("key"),
             F.when(valid, text).alias("value"),
-            F.when(~valid, F.base64(header["value"])).alias("base64"),
+            F.when(~valid, _base64(header["value"])).alias("base64"),
         )
 
     return F.when(F.size("headers") > 0, F.to_json(F.transform("headers", readable)))
 
 
+def _base64(value: Column) -> Column:
+    """In one line: Spark breaks it after 76 characters."""
+    return F.translate(F.base64(value), "\r\n", "")
+
+
 def _own(options: dict[str, str]) -> dict[str, Column]:
     is_action, is_learning = F.col("table") == "actions", F.col("table") == "learning"
     reward = number(F.col("reward"))
-    data = F.when(is_learning & F.col("data").isNotNull(), F.from_json("data", _PROGRESS_SCHEMA, options))
-    progress = {name: F.coalesce(data[name], F.col(name)) for name in _PROGRESS}
-    in_context = F.when(is_action & F.col("context").isNotNull(), F.from_json("context", "result STRING", options)["result"])
+    data = F.when(is_learning & F.col("data").isNotNull(), _sound(F.from_json("data", _REPORT_SCHEMA, options)))
+    progress = {name: F.coalesce(data[name], F.col(name)) for name in REPORT}
+    in_context = F.when(
+        is_action & F.col("context").isNotNull(), _sound(F.from_json("context", _RESULT_SCHEMA, options))["result"]
+    )
     return {
         "tool": F.when(is_action | is_learning, F.coalesce("tool", "name")),
         "success": F.coalesce(truth(F.col("success")), reward > 0),
         "reward": reward,
         "result": F.coalesce(F.col("result"), in_context),
         **{name: number(F.col(name)) for name in ("duration_ms", "cost_usd", "confidence")},
-        **{name: whole_number(F.col(name)) for name in ("input_tokens", "output_tokens", "action_count", "thought_count")},
+        **{
+            name: whole_number(F.col(name))
+            for name in ("input_tokens", "output_tokens", "action_count", "thought_count")
+        },
         "total_events": whole_number(progress["total_events"]),
         **{name: number(progress[name]) for name in ("success_rate", "avg_reward")},
         "learning_trend": progress["learning_trend"],
         "metrics": F.when(F.col("table") == "metrics", _metrics(options)),
-        "error": F.when(F.col("reason").isNull(), F.col("error")).otherwise(_explained()),
+        "error": F.when(F.col("reason").isNull(), F.col("error")).otherwise(_lookup(F.col("reason"), ERRORS)),
     }
 
 
@@ -223,19 +256,9 @@ def _metrics(options: dict[str, str]) -> Column:
 
     def numbers(text: Column, without: tuple[str, ...] = ()) -> Column:
         entries = F.map_entries(F.from_json(text, "map<string,string>", options))
-        told = F.transform(entries, lambda entry: F.struct(entry["key"].alias("key"), number(entry["value"]).alias("value")))
-        return F.map_from_entries(F.filter(told, lambda entry: entry["value"].isNotNull() & ~entry["key"].isin(*without)))
+        # from_json leaves repeated names in its map; putting it together anew lets the last one win.
+        told = F.transform_values(F.map_from_entries(entries), lambda _, value: number(value))
+        return F.map_filter(told, lambda name, value: value.isNotNull() & ~name.isin(*without))
 
-    whole = F.coalesce("event", "text")
-    return F.coalesce(numbers(F.col("metrics")), numbers(whole, NOT_METRICS), F.expr("map()").cast("map<string,double>"))
-
-
-def _explained() -> Column:
-    sentences = {
-        "empty": "the message has no value",
-        "too_large": "the value is longer than AGENTMON_MAX_MESSAGE_BYTES",
-        "not_utf8": "the value is not UTF-8 text",
-        "not_json": "the value is not JSON, or nested deeper than AGENTMON_MAX_DEPTH",
-        "not_object": "the value is JSON, but not an object",
-    }
-    return _lookup(F.col("reason"), sentences)
+    candidates = (numbers(F.col("metrics")), numbers(F.col("event"), NO_METRICS), numbers(F.col("text"), NO_METRICS))
+    return F.coalesce(*candidates, F.expr("map()").cast("map<string,double>"))

@@ -1,0 +1,293 @@
+"""What a message means, in plain Python: one case per rule of wire-formats.md."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from agentmon.contracts.message import Limits, read
+from agentmon.contracts.tables import MESSAGE_TABLES
+
+NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+LIMITS = Limits(max_bytes=1000, max_depth=5, max_ahead_s=300)
+
+
+def row(value: Any, topic: str = "agent.actions", **origin: Any) -> dict[str, Any]:
+    """A message as a row; `value` as JSON unless it is bytes or text already."""
+    if isinstance(value, str):
+        value = value.encode("utf-8", "surrogatepass")
+    elif value is not None and not isinstance(value, bytes):
+        value = json.dumps(value).encode()
+    at = {"kafka_timestamp": NOW, "ingest_time": NOW, "partition": 1, "offset": 7, "limits": LIMITS}
+    return read(value, topic=topic, **at | origin)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "empty"),
+        (b"", "empty"),
+        (b'"' + b"x" * 999 + b'"', "too_large"),
+        (b'{"a":"\xff"}', "not_utf8"),
+        (b" \t\r\n", "not_json"),
+        ("\ufeff{}", "not_json"),
+        ('{"a":1', "not_json"),
+        ("{'a':1}", "not_json"),
+        ('{"z":[[[[[]]]]]}', "not_json"),
+        ('{"z":[[[[[]]]]],"z":1}', "not_json"),
+        ("[1]", "not_object"),
+        (" null", "not_object"),
+        ("hello", "not_json"),
+    ],
+)
+def test_quarantine_says_why(value: Any, reason: str) -> None:
+    found = row(value, key=b"agent-1")
+    assert (found["table"], found["reason"], found["payload"]) == ("quarantine", reason, None)
+    assert (found["agent_id"], found["time_source"], found["event_time"]) == ("agent-1", "kafka", NOW)
+    assert found["raw"] == (value.encode() if isinstance(value, str) else value)
+    assert found["error"]
+
+
+def test_quarantine_takes_no_field_of_a_broken_message() -> None:
+    found = row('{"agent_id":"a","session_id":"s","tool":"t"')
+    assert (found["agent_id"], found["session_id"], found["tool"]) == ("unknown", None, None)
+
+
+@pytest.mark.parametrize(
+    "value", ['{"a":1} x', '{"a":1}{', " \n{}", '{"z":[[[[]]]]}', '{"a":[NaN,+INF,-INF,-Infinity]}']
+)
+def test_json_is_what_jackson_takes(value: str) -> None:
+    found = row(value)
+    assert (found["table"], found["payload"]) == ("actions", value)
+
+
+@pytest.mark.parametrize(
+    "value", ["INF", "-NaN", "+1", "01", "1.", ".5", "1e", "truex", "NaNx", '"\\x"', '"\n"', "[1,]", "-+INF"]
+)
+def test_json_is_not_what_jackson_refuses(value: str) -> None:
+    assert row(f'{{"a":{value}}}')["reason"] == "not_json"
+
+
+@pytest.mark.parametrize(
+    ("digits", "table"), [("1" * 900, "actions"), ("0." + "1" * 900, "actions"), ("1" * 1001, "quarantine")]
+)
+def test_json_bounds_the_length_of_numbers(digits: str, table: str) -> None:
+    assert row(f'{{"a":{digits}}}', limits=Limits())["table"] == table
+
+
+def test_json_lets_the_last_of_repeated_names_win() -> None:
+    found = row('{"tool":"a","tool":"b","action":"c","action":null}')
+    assert (found["tool"], found["action"]) == ("b", None)
+
+
+def test_json_survives_nesting_that_python_does_not() -> None:
+    assert row("[" * 100_000, limits=Limits())["reason"] == "not_object"
+    assert row('{"a":' * 100_000, limits=Limits())["reason"] == "not_json"
+
+
+def test_json_bounds_the_length_of_names() -> None:
+    assert row({"n" * 50_000: 1}, limits=Limits())["table"] == "actions"
+    assert row({"n" * 50_001: 1}, limits=Limits())["reason"] == "not_json"
+
+
+def test_columns_fills_those_of_the_rows_table_only() -> None:
+    everything = {name: 1 for table in MESSAGE_TABLES.values() for name in table.own_column_names}
+    for topic in ("agent.actions", "agent.thoughts", "agent.learning", "agent.metrics", "agent.tasks"):
+        found = row(everything, topic)
+        own = set(MESSAGE_TABLES[found["table"]].own_column_names)
+        others = {name for table in MESSAGE_TABLES.values() for name in table.own_column_names} - own
+        assert all(found[name] is not None for name in own)
+        assert all(found[name] is None for name in others)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("16", "16"),
+        ("-0", "0"),
+        ("true", "true"),
+        ('"a"', "a"),
+        ("NaN", '"NaN"'),
+        ("1e400", '"Infinity"'),
+        ("null", None),
+    ],
+)
+def test_columns_has_json_in_text_columns(value: str, expected: str | None) -> None:
+    assert row(f'{{"tool":{value}}}')["tool"] == expected
+
+
+def test_columns_replaces_lone_surrogates() -> None:
+    found = row(r'{"tool":"a\ud800","context":["\ud800"]}')
+    assert (found["tool"], json.loads(found["context"])) == ("a?", ["\ud800"])
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        *[(2, 2.0), ("2", 2.0), (" 1e3 ", 1000.0), ("5.", 5.0), (".5", 0.5), ("+5", 5.0)],
+        *[
+            (text, None)
+            for text in ("1d", "0x10", "1_0", "٣", "\t5", "5\n", "NaN", "", True, {}, [1], "1e400", 10**400)
+        ],
+    ],
+)
+def test_columns_reads_numbers_and_numbers_as_text(value: Any, expected: float | None) -> None:
+    assert row({"reward": value})["reward"] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(1.9, 1), (-1.9, -1), ("12", 12), (2**63, None), (-(2**63), None), ("x", None)]
+)
+def test_columns_cuts_whole_numbers_off(value: Any, expected: int | None) -> None:
+    assert row({"input_tokens": value})["input_tokens"] == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"success": True, "reward": -1}, True),
+        ({"success": " FALSE ", "reward": 1}, False),
+        ({"success": 1}, True),
+        ({"success": "yes", "reward": 0}, False),
+        ({"reward": "0.5"}, True),
+        ({}, None),
+    ],
+)
+def test_columns_knows_an_actions_outcome(fields: dict[str, Any], expected: bool | None) -> None:
+    assert row(fields)["success"] is expected
+
+
+def test_columns_falls_back() -> None:
+    found = row({"name": "read", "context": {"result": {"a": 1}}})
+    assert (found["tool"], found["result"]) == ("read", '{"a":1}')
+    assert row({"tool": "t", "name": "n", "result": "r", "context": {"result": "c"}})["result"] == "r"
+
+
+def test_columns_reads_learning_reports_from_data_first() -> None:
+    found = row(
+        {"data": {"total_events": 3, "learning_trend": "up"}, "total_events": 9, "avg_reward": 0.5},
+        "agent.learning",
+    )
+    assert (found["total_events"], found["learning_trend"], found["avg_reward"]) == (3, "up", 0.5)
+    assert json.loads(found["data"]) == {"total_events": 3, "learning_trend": "up"}
+
+
+def test_columns_puts_announced_actions_among_the_events() -> None:
+    assert row({"type": "action_started"})["table"] == "events"
+    assert row({"event": {"type": "action_started"}})["table"] == "events"
+    assert row({"type": "action_started"}, "agent.thoughts")["table"] == "thoughts"
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (
+            {"metrics": {"a": 1, "b": "2", "c": {"d": 1}, "e": None, "f": "x", "g": float("nan")}, "n": 5},
+            {"a": 1.0, "b": 2.0},
+        ),
+        ({"type": "training", "avg_reward": 0.5, "n": 3, "timestamp": 1}, {"avg_reward": 0.5, "n": 3.0}),
+        ({"container": "c", "n": 1, "event": {"m": 2, "ts": 3}}, {"m": 2.0}),
+        ({"event": "started", "n": 1}, {"n": 1.0}),
+        ({"metrics": [1]}, {}),
+    ],
+)
+def test_metrics_takes_numbers(message: dict[str, Any], expected: dict[str, float]) -> None:
+    assert row(message, "agent.metrics")["metrics"] == expected
+
+
+def test_metrics_lets_the_last_of_repeated_names_win() -> None:
+    assert row('{"metrics":{"a":1,"a":2,"b":1,"b":null}}', "agent.metrics")["metrics"] == {"a": 2.0}
+
+
+def test_envelopes_lets_the_events_fields_win() -> None:
+    found = row({"tool": "outer", "session_id": "s", "container": "c", "event": {"tool": "inner", "session_id": None}})
+    assert (found["tool"], found["session_id"], found["agent_id"]) == ("inner", "s", "c")
+
+
+def test_envelopes_opens_one_only() -> None:
+    assert row({"event": {"event": {"tool": "t"}}})["tool"] is None
+
+
+def test_envelopes_opens_an_event_that_was_encoded_twice() -> None:
+    assert row({"event": '{"tool":"t"}'})["tool"] == "t"
+
+
+@pytest.mark.parametrize(
+    ("message", "key", "expected"),
+    [
+        ({"agent_id": "a", "container": "c"}, b"k", "a"),
+        ({"agent_id": 16}, b"k", "16"),
+        ({"agent_id": "", "container": "c"}, b"k", "k"),
+        ({"container": "c", "hostname": "h"}, b"\xff", "c"),
+        ({"container": "", "hostname": "h"}, b"", "h"),
+        ({}, None, "unknown"),
+    ],
+)
+def test_agent_is_named_or_the_key_or_where_it_ran(message: dict[str, Any], key: bytes | None, expected: str) -> None:
+    assert row(message, key=key)["agent_id"] == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *[1793534390.25, "1793534390.25", " 1793534390.25 ", 1793534390250, 1793534390250000],
+        *[
+            "2026-11-01T11:59:50.25Z",
+            "2026-11-01 11:59:50.250",
+            "2026-11-01T13:59:50.25+0200",
+            "2026-11-01t11:59:50.250000999z",
+        ],
+    ],
+)
+def test_time_comes_in_many_forms(value: Any) -> None:
+    found = row({"timestamp": value})
+    assert (found["event_time"], found["time_source"]) == (NOW - timedelta(seconds=9.75), "message")
+    assert found["event_date"] == NOW.date()
+
+
+@pytest.mark.parametrize(
+    ("value", "source"),
+    [
+        *[
+            (value, "kafka")
+            for value in (None, "soon", "", True, {}, "2026-02-30", "2026-11-01T25:00", "0000-01-01", float("nan"))
+        ],
+        *[(value, "clamped") for value in (0, -1, 946684799, 1793534701, 1e300, -1e300, "1999-12-31", "9999-12-31")],
+        *[(value, "message") for value in (946684800, 1793534700, "2000-01-01")],
+    ],
+)
+def test_time_is_kafkas_where_the_messages_is_of_no_use(value: Any, source: str) -> None:
+    found = row({"ts": value})
+    assert found["time_source"] == source
+    assert (found["event_time"] == NOW) == (source != "message")
+
+
+def test_time_is_the_events_before_the_envelopes() -> None:
+    assert row({"timestamp": 1793534000, "event": {"ts": 1793534001}})["event_time"].second == 21
+
+
+@pytest.mark.parametrize("kafka", [datetime(1970, 1, 1, tzinfo=UTC), NOW + timedelta(seconds=301), None])
+def test_time_is_the_time_of_reading_where_kafkas_is_absurd_too(kafka: datetime | None) -> None:
+    found = row({}, kafka_timestamp=kafka)
+    assert (found["event_time"], found["kafka_timestamp"]) == (NOW, kafka)
+
+
+@pytest.mark.parametrize(("key", "expected"), [(None, None), (b"", ""), ("é".encode(), "é"), (b"\xff\xfe", "//4=")])
+def test_origin_shows_the_key(key: bytes | None, expected: str | None) -> None:
+    assert row({}, key=key)["kafka_key"] == expected
+
+
+def test_origin_shows_the_headers() -> None:
+    headers = [("again", b"1"), ("odd", b"\xff"), ("none", None)]
+    shown = json.loads(row({}, headers=headers)["kafka_headers"])
+    assert shown == [{"key": "again", "value": "1"}, {"key": "odd", "base64": "/w=="}, {"key": "none"}]
+    assert row({})["kafka_headers"] is None
+
+
+def test_origin_keeps_the_position() -> None:
+    found = row({}, topic_id="id")
+    position = [found[name] for name in ("kafka_topic", "kafka_topic_id", "kafka_partition", "kafka_offset")]
+    assert position == ["agent.actions", "id", 1, 7]
