@@ -47,6 +47,7 @@ def connect() -> Connection:
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "python_enable_replacements": False,
+            "enable_progress_bar": False,
         }
     )
     con.execute(f"LOAD {literal(str(_delta_extension()))}")
