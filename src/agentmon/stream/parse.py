@@ -52,20 +52,11 @@ def parse(rows: DataFrame, *, limits: Limits, topic_ids: Mapping[str, str], inge
         unfit.alias("unfit"),
     ).select("*", F.from_json("text", _SCHEMA, options).alias("m"))  # fmt: skip
     opened = read.select(
-        "*", F.when(F.col("m.event").isNotNull(), _sound(F.from_json("m.event", _EVENT_SCHEMA, options))).alias("e")
-    )
+        "*", F.when(F.col("m.event").isNotNull(), F.from_json("m.event", _EVENT_SCHEMA, options)).alias("told")
+    ).select("*", _sound("told").alias("e"))
     named = opened.select(
-        *(
-            "topic",
-            "partition",
-            "offset",
-            "timestamp",
-            "key",
-            "headers",
-            "value",
-            "text",
-            F.col("m.event").alias("event"),
-        ),
+        *("topic", "partition", "offset", "timestamp", "key", "headers", "value", "text"),
+        F.col("m.event").alias("event"),
         _reason().alias("reason"),
         *(
             F.coalesce(F.col(f"e.{name}"), F.col(f"m.{name}")).alias(name)
@@ -106,9 +97,12 @@ def truth(text: Column) -> Column:
     return F.when(plain.isin("true", "1"), True).when(plain.isin("false", "0"), False)
 
 
-def _sound(fields: Column) -> Column:
-    """What from_json made of a text, null where that was broken: it has the fields before the break then."""
-    return F.when(fields[_BAD].isNull(), fields)
+def _sound(name: str) -> Column:
+    """What from_json made of a text, null where that was broken: it has the fields before the break then.
+
+    By name, because an expression used twice would be computed twice.
+    """
+    return F.when(F.col(f"{name}.{_BAD}").isNull(), F.col(name))
 
 
 def _unfit(limits: Limits) -> Column:
@@ -151,8 +145,14 @@ def _columns(
         F.col("told_us") <= F.col("kafka_us") + round(limits.max_ahead_s * 1e6)
     )
     event_us = F.when(accepted, F.col("told_us").cast("bigint")).otherwise(F.col("kafka_us"))
+    in_context = (F.col("table") == "actions") & F.col("result").isNull() & F.col("context").isNotNull()
+    in_data = (F.col("table") == "learning") & F.col("data").isNotNull()
     dated = timed.select(
-        "*", F.timestamp_micros(event_us).alias("event_time"), F.coalesce(accepted, F.lit(False)).alias("accepted")
+        "*",
+        F.timestamp_micros(event_us).alias("event_time"),
+        F.coalesce(accepted, F.lit(False)).alias("accepted"),
+        F.when(in_context, F.from_json("context", _RESULT_SCHEMA, options)).alias("in_context"),
+        F.when(in_data, F.from_json("data", _REPORT_SCHEMA, options)).alias("in_data"),
     )
     made = {
         **_origin(topic_ids, ingest_time),
@@ -228,16 +228,12 @@ def _base64(value: Column) -> Column:
 def _own(options: dict[str, str]) -> dict[str, Column]:
     is_action, is_learning = F.col("table") == "actions", F.col("table") == "learning"
     reward = number(F.col("reward"))
-    data = F.when(is_learning & F.col("data").isNotNull(), _sound(F.from_json("data", _REPORT_SCHEMA, options)))
-    progress = {name: F.coalesce(data[name], F.col(name)) for name in REPORT}
-    in_context = F.when(
-        is_action & F.col("context").isNotNull(), _sound(F.from_json("context", _RESULT_SCHEMA, options))["result"]
-    )
+    progress = {name: F.coalesce(_sound("in_data")[name], F.col(name)) for name in REPORT}
     return {
         "tool": F.when(is_action | is_learning, F.coalesce("tool", "name")),
         "success": F.coalesce(truth(F.col("success")), reward > 0),
         "reward": reward,
-        "result": F.coalesce(F.col("result"), in_context),
+        "result": F.coalesce(F.col("result"), _sound("in_context")["result"]),
         **{name: number(F.col(name)) for name in ("duration_ms", "cost_usd", "confidence")},
         **{
             name: whole_number(F.col(name))

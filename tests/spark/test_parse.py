@@ -1,0 +1,156 @@
+"""Spark's reading of messages: the table and the columns of each shape of wire-formats.md."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from tests.builders import parsed_schema
+
+from agentmon.contracts.message import Limits
+from agentmon.contracts.tables import MESSAGE_TABLES
+from agentmon.stream.parse import parse
+
+NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+_KAFKA = (
+    "key binary, value binary, topic string, partition int, offset bigint, timestamp timestamp, "
+    "headers array<struct<key: string, value: binary>>"
+)
+
+#: What was sent (topic, value), and what some of its columns are then.
+SHAPES: dict[str, tuple[str, Any, dict[str, Any]]] = {
+    "action": (
+        "agent.actions",
+        {
+            "type": "agent_action",
+            "timestamp": 1793534390,
+            "tool": "read",
+            "reward": "0.5",
+            "context": {"a": 1},
+            "action_id": 3,
+        },
+        {"table": "actions", "tool": "read", "reward": 0.5, "success": True, "context": '{"a":1}', "action_id": "3"},
+    ),
+    "named action": (
+        "agent.actions",
+        {"name": "read", "result": {"ok": True}, "reward": 0},
+        {"table": "actions", "tool": "read", "result": '{"ok":true}', "success": False},
+    ),
+    "action begun": (
+        "agent.actions",
+        {"type": "action_started", "span_id": "s"},
+        {"table": "events", "type": "action_started"},
+    ),
+    "result in context": (
+        "agent.actions",
+        {"tool": "t", "context": {"result": "r"}},
+        {"table": "actions", "result": "r"},
+    ),
+    "thought": (
+        "agent.thoughts",
+        {"thought": "hm", "confidence": 0.9, "ts": "2026-11-01T11:59:50Z"},
+        {"table": "thoughts", "thought": "hm", "confidence": 0.9, "time_source": "message"},
+    ),
+    "progress": (
+        "agent.learning",
+        {"type": "learning_progress", "data": {"total_events": 3, "success_rate": 0.5}},
+        {"table": "learning", "total_events": 3, "success_rate": 0.5, "reward": None},
+    ),
+    "bare reward": (
+        "agent.learning",
+        {"tool": "t", "reward": -1, "ts": 1793534390000, "container": "c"},
+        {"table": "learning", "reward": -1.0, "time_source": "message"},
+    ),
+    "metrics": (
+        "agent.metrics",
+        {"metrics": {"a": 1, "b": "2", "c": {}, "d": "x"}, "action_count": 5},
+        {"table": "metrics", "metrics": [("a", 1.0), ("b", 2.0)], "action_count": 5},
+    ),
+    "training": (
+        "agent.metrics",
+        {"type": "training", "n": 3, "timestamp": 1},
+        {"table": "metrics", "metrics": [("n", 3.0)]},
+    ),
+    "no metrics": ("agent.metrics", {"type": "training"}, {"table": "metrics", "metrics": []}),
+    "later topic": ("agent.tasks.new", {"type": "x"}, {"table": "events", "type": "x"}),
+    "envelope": (
+        "agent.actions",
+        {"ts": 1793534390, "container": "c", "tool": "outer", "event": {"tool": "t", "success": True}},
+        {"table": "actions", "tool": "t", "success": True, "time_source": "message"},
+    ),
+    "not a number": (
+        "agent.actions",
+        '{"reward":NaN,"cost_usd":Infinity}',
+        {"table": "actions", "reward": None, "cost_usd": None},
+    ),
+    "future": ("agent.actions", {"ts": 4e9}, {"time_source": "clamped", "event_time": NOW}),
+    "before 2000": ("agent.actions", {"ts": 5}, {"time_source": "clamped", "event_time": NOW}),
+    "no time": ("agent.actions", {}, {"time_source": "kafka", "event_time": NOW, "agent_id": "key"}),
+    "no value": ("agent.actions", None, {"table": "quarantine", "reason": "empty"}),
+    "no JSON": (
+        "agent.actions",
+        "hello",
+        {"table": "quarantine", "reason": "not_json", "raw": b"hello"},
+    ),
+    "no object": ("agent.actions", "[1]", {"table": "quarantine", "reason": "not_object", "payload": None}),
+    "cut short": ("agent.actions", '{"agent_id":"a"', {"table": "quarantine", "reason": "not_json", "agent_id": "key"}),
+    "not UTF-8": ("agent.actions", b'{"a":"\xff"}', {"table": "quarantine", "reason": "not_utf8"}),
+    "too deep": ("agent.actions", '{"a":' * 6 + "1" + "}" * 6, {"table": "quarantine", "reason": "not_json"}),
+    "too large": ("agent.actions", "{" + " " * 300 + "}", {"table": "quarantine", "reason": "too_large"}),
+}
+
+
+@pytest.fixture(scope="module")
+def frame(spark: SparkSession) -> DataFrame:
+    def value(sent: Any) -> bytes | None:
+        text = sent if isinstance(sent, str | bytes | None) else json.dumps(sent)
+        return text.encode() if isinstance(text, str) else text
+
+    sent = [(b"key", value(v), topic, 0, i, NOW, None) for i, (topic, v, _) in enumerate(SHAPES.values())]
+    limits = Limits(max_bytes=250, max_depth=5)
+    rows = spark.createDataFrame(sent, _KAFKA)
+    return parse(rows, limits=limits, topic_ids={"agent.actions": "id"}, ingest_time=NOW).persist()
+
+
+@pytest.fixture(scope="module")
+def rows(frame: DataFrame) -> dict[str, dict[str, Any]]:
+    found = {row["kafka_offset"]: row for row in frame.toArrow().to_pylist()}
+    assert len(found) == len(SHAPES)
+    return {name: found[i] for i, name in enumerate(SHAPES)}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_shape_fills_its_columns(rows: dict[str, dict[str, Any]], shape: str) -> None:
+    expected = SHAPES[shape][2]
+    assert {name: rows[shape][name] for name in expected} == expected
+
+
+def test_columns_are_those_of_the_tables(frame: DataFrame) -> None:
+    names = ["table", *dict.fromkeys(name for table in MESSAGE_TABLES.values() for name in table.column_names)]
+    assert frame.columns == names
+    declared = frame.sparkSession.createDataFrame([], parsed_schema())
+    assert frame.select(*declared.columns).dtypes == declared.dtypes
+
+
+def test_rows_tell_where_they_came_from(rows: dict[str, dict[str, Any]]) -> None:
+    row = rows["thought"]
+    assert (row["kafka_topic"], row["kafka_topic_id"], row["kafka_key"]) == ("agent.thoughts", None, "key")
+    assert rows["action"]["kafka_topic_id"] == "id"
+    assert row["event_date"] == NOW.date()
+    assert json.loads(row["payload"])["thought"] == "hm"
+
+
+def test_keys_and_headers_that_are_no_text_are_base64(spark: SparkSession) -> None:
+    headers = [("again", b"1"), ("odd", b"\xff" * 90), ("none", None)]
+    sent = spark.createDataFrame([(b"\xff" * 90, b"{}", "agent.tasks", 0, 0, NOW, headers)], _KAFKA)
+    row = parse(sent, limits=Limits(), topic_ids={}, ingest_time=NOW).select("kafka_key", "kafka_headers").first()
+    assert row is not None
+    assert row["kafka_key"] == "/" * 120
+    assert json.loads(row["kafka_headers"]) == [
+        {"key": "again", "value": "1"},
+        {"key": "odd", "base64": "/" * 120},
+        {"key": "none"},
+    ]
