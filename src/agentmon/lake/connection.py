@@ -47,11 +47,11 @@ def connect() -> Connection:
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "python_enable_replacements": False,
-            "enable_progress_bar": False,
         }
     )
     con.execute(f"LOAD {literal(str(_delta_extension()))}")
     con.execute("SET TimeZone = 'UTC'")
+    con.execute("SET enable_progress_bar = false")  # it would draw into stdout
     return con
 
 

@@ -70,9 +70,11 @@ def run(settings: Settings, options: Options, before_write: Callable[[str], None
         spark = start_session()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
-        Job(settings, options, spark, status, stopping, before_write).run()
-        status.write("stopping")
-        spark.stop()
+        try:
+            Job(settings, options, spark, status, stopping, before_write).run()
+        finally:
+            status.write("stopping")
+            spark.stop()
     except AgentmonError as error:
         return _failed(status, settings, error)
     except Exception as error:  # noqa: BLE001 - the last line of defence: one line for the user, the rest on request
