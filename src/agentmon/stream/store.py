@@ -69,7 +69,7 @@ class Store:
         """Put the messages of `batch` (rows of Spark's Kafka source) into every table that they concern."""
         topic_ids = {r.topic: r.topic_id for r in batch.ranges}
         parsed = parse(rows, limits=self._limits, topic_ids=topic_ids, ingest_time=batch.ingest_time)
-        parsed = parsed.persist(StorageLevel.MEMORY_AND_DISK)
+        parsed = parsed.persist(StorageLevel.MEMORY_AND_DISK_DESER)
         partials = summaries(parsed, batch, self._settings.window_s).persist()
         try:
             stored = _count(partials, parsed)
