@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agentmon.live.client import answers
 from agentmon.settings import Settings, project_root
 from agentmon.stack.addresses import free_port
 
@@ -103,6 +104,12 @@ def test_demo_leaves_a_home_with_other_data_alone(tmp_path: Path) -> None:
     ran = agentmon("demo", AGENTMON_HOME=str(tmp_path))
     assert_one_line(ran, 1, "is left alone")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kafka", "notes.txt"]
+
+
+def test_demo_leaves_a_stack_that_is_up_alone(broker: Settings) -> None:
+    ran = agentmon("demo", AGENTMON_HOME=str(broker.home))
+    assert_one_line(ran, 1, "already up")
+    assert answers(broker)
 
 
 def test_help_imports_nothing_heavy() -> None:
