@@ -26,7 +26,9 @@ from agentmon.stack.choice import Choice, Kind, carry_out, choose
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A home whose broker runs; its tests may kill it, but leave one running."""
     settings = Settings(home=tmp_path_factory.mktemp("own"))
-    carry_out(settings, choose(settings))
+    # Not on the usual port: others on this machine may take that while this one is down.
+    port = free_port()
+    Broker(settings).start(f"localhost:{port}", LOOPBACK, port)
     yield settings
     Broker(settings).stop()
 

@@ -19,6 +19,9 @@ from agentmon.settings import Settings
 
 T = TypeVar("T")
 
+#: A broker that was killed takes longer to be back than one question may take.
+_PATIENCE = 3
+
 _LOGIN_MODULES = {
     "PLAIN": "org.apache.kafka.common.security.plain.PlainLoginModule",
     "SCRAM-SHA-256": "org.apache.kafka.common.security.scram.ScramLoginModule",
@@ -99,12 +102,12 @@ class Connection:
         set_up_logging(settings)
 
     def ask(self, question: Callable[[KafkaAdminClient], T]) -> T:
-        """Put a question to Kafka, and again for as long as `timeout_s` where waiting can help.
+        """Put a question to Kafka, and again where waiting can help.
 
         Raises KafkaUnreachable, also for what Kafka refuses. At once where nothing listens at the first
-        contact: later a broker that is restarted is waited for.
+        contact: later a broker that is restarted is waited for, for several timeouts of one question.
         """
-        end = time.monotonic() + self._timeout_s
+        end = time.monotonic() + self._timeout_s * (_PATIENCE if self._has_answered else 1)
         while True:
             try:
                 answer = question(self._open())
