@@ -78,13 +78,27 @@ def test_kafka_that_answers_is_used_noted_and_never_stopped(running: Settings, s
     assert answers(running)
 
 
-def test_broker_that_ends_at_its_start_says_why(running: Settings, settings: Settings) -> None:
-    # Its data folder is a link to a folder that a living broker has locked.
+def test_folder_of_a_living_broker_is_not_touched(running: Settings, settings: Settings) -> None:
     (settings.home / "kafka").mkdir(parents=True)
     (settings.home / "kafka" / "data").symlink_to(running.home / "kafka" / "data")
-    port = free_port()
-    with pytest.raises(StackError, match="another Kafka uses the same folder"):
-        Broker(settings).start(f"localhost:{port}", LOOPBACK, port)
+    with pytest.raises(StackError, match=r"another Kafka uses .*: stop that one first"):
+        carry_out(settings, choose(settings))
+    assert Broker(settings).process() is None
+    assert answers(running)
+
+
+def test_home_by_another_path_is_the_same_home(running: Settings, tmp_path: Path) -> None:
+    (running.run / "broker.json").unlink()
+    (tmp_path / "link").symlink_to(running.home)
+    assert choose(Settings(home=tmp_path / "link")).kind is Kind.RUNNING
+
+
+def test_broker_that_ends_at_its_start_says_why(settings: Settings) -> None:
+    data = settings.home / "kafka" / "data"
+    data.mkdir(parents=True)
+    (data / "meta.properties").write_text("version=1\ncluster.id=other\nnode.id=7\n")
+    with pytest.raises(StackError, match=r"the broker ended at its start: .*node.id.*log:"):
+        carry_out(settings, choose(settings))
     assert Broker(settings).process() is None
 
 

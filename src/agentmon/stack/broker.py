@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import subprocess
 import time
 import uuid
@@ -57,7 +58,8 @@ class Broker:
         self._folder = settings.home / "kafka"
         self._data = self._folder / "data"
         self._note = settings.run / "broker.json"
-        self._marker = f"-Dagentmon.home={settings.home}"
+        # The folder itself, whatever link leads to it.
+        self._marker = f"-Dagentmon.home={settings.home.resolve()}"
         self.log = settings.logs / "broker.log"
 
     def process(self) -> psutil.Process | None:
@@ -94,6 +96,7 @@ class Broker:
             raise StackError("the broker's jars are not there: run make setup")
         home.check_space(self._settings)
         self._data.mkdir(parents=True, exist_ok=True)
+        _check_unused(self._data)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         properties = self._write_properties(ip, port)
         if not (self._data / "meta.properties").exists():
@@ -166,6 +169,21 @@ class Broker:
         return f"{_explained(lines)} (log: {self.log})"
 
 
+def _check_unused(data: Path) -> None:
+    """Raises StackError where a living Kafka has the folder.
+
+    Kafka asks for its lock only after it has opened, and may have cut, the log of its metadata.
+    """
+    try:
+        with (data / ".lock").open("r+b") as lock:
+            # The same kind of lock as Java's; it is let go at once.
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StackError(f"another Kafka uses {data}: stop that one first") from error
+
+
 def _explained(lines: list[str]) -> str:
     """The line that says why, in a user's words where we know them."""
     text = "\n".join(lines)
@@ -173,8 +191,6 @@ def _explained(lines: list[str]) -> str:
         return "the disk is full: free some space, then run agentmon up again"
     if "Address already in use" in text:
         return "its port was taken by somebody else just now: run agentmon up again"
-    if "Failed to acquire lock" in text:
-        return "another Kafka uses the same folder: stop that one first"
     told = [line for line in lines if "ERROR" in line or "FATAL" in line or "Exception" in line]
     return (told or lines or ["no reason given"])[-1].strip()[:300]
 

@@ -29,7 +29,7 @@ class Job:
         self._note = settings.run / "submit.json"
         self._told = settings.run / "job.json"
         # Shows in the JVM's command line, so that the process is known as ours even where the note is lost.
-        self._marker = f"spark.agentmon.home={settings.home}"
+        self._marker = f"spark.agentmon.home={settings.home.resolve()}"
         self.log = settings.logs / "job.log"
 
     def process(self) -> psutil.Process | None:
