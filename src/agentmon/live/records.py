@@ -1,0 +1,101 @@
+"""Which offsets really have a record, and when the oldest unread one was sent: read from Kafka, without a group."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from agentmon.live.client import client_config, set_up_logging, unreachable
+from agentmon.live.offsets import Place
+from agentmon.settings import Settings
+
+Ranges = list[tuple[int, int]]
+
+#: Reading on over so many offsets costs less than asking anew.
+_NEAR = 2_000
+_POLL_MS = 200
+
+
+def records_within(settings: Settings, place: Place, ranges: Ranges, timeout_s: float) -> tuple[Ranges, Ranges]:
+    """(offsets of `ranges` that have a record, ranges that could be read in time); ranges are [start, end), in order.
+
+    Messages of transactions that were aborted count: the job reads them too. Raises KafkaUnreachable.
+    """
+    found: Ranges = []
+    read: Ranges = []
+    end_of_time = time.monotonic() + timeout_s
+    with _consumer(settings) as consumer:
+        partition = TopicPartition(*place)
+        consumer.assign([partition])
+        at: int | None = None
+        for start, end in ranges:
+            if at is None or start > at + _NEAR:
+                consumer.seek(partition, start)
+                at = start
+            while at < end and time.monotonic() < end_of_time:
+                for record in consumer.poll(_POLL_MS).get(partition, []):
+                    _add(found, record.offset)
+                at = consumer.position(partition)
+            if at < end:
+                break
+            read.append((start, end))
+    return _common(found, read), read
+
+
+def sent_at(settings: Settings, positions: Mapping[Place, int], timeout_s: float = 3.0) -> float | None:
+    """When the oldest record at these positions was sent, seconds since 1970; None where none is there in time."""
+    oldest: dict[Place, float] = {}
+    end_of_time = time.monotonic() + timeout_s
+    with _consumer(settings) as consumer:
+        waiting = {TopicPartition(*place): offset for place, offset in positions.items()}
+        consumer.assign(list(waiting))
+        for partition, offset in waiting.items():
+            consumer.seek(partition, offset)
+        while waiting and time.monotonic() < end_of_time:
+            for partition, records in consumer.poll(_POLL_MS, max_records=1).items():
+                oldest[partition.topic, partition.partition] = records[0].timestamp / 1000
+                waiting.pop(partition, None)
+                consumer.pause(partition)
+    return min(oldest.values(), default=None)
+
+
+@contextmanager
+def _consumer(settings: Settings) -> Iterator[KafkaConsumer]:
+    set_up_logging(settings)
+    try:
+        consumer = KafkaConsumer(
+            **client_config(settings), group_id=None, enable_auto_commit=False, isolation_level="read_uncommitted",
+            auto_offset_reset="earliest", request_timeout_ms=10_000, bootstrap_timeout_ms=10_000,
+        )  # fmt: skip
+    except (KafkaError, OSError) as error:
+        raise unreachable(settings.bootstrap, error) from error
+    try:
+        yield consumer
+    except (KafkaError, OSError) as error:
+        raise unreachable(settings.bootstrap, error) from error
+    finally:
+        consumer.close()
+
+
+def _add(ranges: Ranges, offset: int) -> None:
+    if ranges and ranges[-1][1] == offset:
+        ranges[-1] = (ranges[-1][0], offset + 1)
+    else:
+        ranges.append((offset, offset + 1))
+
+
+def _common(found: Ranges, wanted: Ranges) -> Ranges:
+    """What of `found` lies in `wanted`; both in order."""
+    common, at = [], 0
+    for start, end in wanted:
+        while at < len(found) and found[at][1] <= start:
+            at += 1
+        look = at
+        while look < len(found) and found[look][0] < end:
+            common.append((max(start, found[look][0]), min(end, found[look][1])))
+            look += 1
+    return common
