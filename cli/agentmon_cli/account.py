@@ -16,7 +16,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Short for --format json.")
 #: So many ranges of holes and of repeats are listed for a partition; the rest is counted.
 _LISTED = 20
 #: Reading in Kafka whether there is a record at offsets that the lake does not have.
-_COMPARE_S = 30.0
+_COMPARE_S = 60.0
 
 _AUDIT = [
     "topic", "partition", "topic_id", "kafka_begin", "kafka_end", "in_kafka", "ledger_end", "stored", "pending",
