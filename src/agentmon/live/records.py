@@ -69,7 +69,7 @@ def _consumer(settings: Settings) -> Iterator[KafkaConsumer]:
     try:
         consumer = KafkaConsumer(
             **client_config(settings), group_id=None, enable_auto_commit=False, isolation_level="read_uncommitted",
-            auto_offset_reset="earliest", request_timeout_ms=10_000, bootstrap_timeout_ms=10_000,
+            check_crcs=False, auto_offset_reset="earliest", request_timeout_ms=10_000, bootstrap_timeout_ms=10_000,
         )  # fmt: skip
     except (KafkaError, OSError) as error:
         raise unreachable(settings.bootstrap, error) from error
