@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from agentmon.errors import Exit, StackError
+from agentmon.lake.ledger import read_positions
 from agentmon.live.load import Pace, load
 from agentmon.live.recording import read
 from agentmon.settings import Settings, project_root
@@ -105,7 +106,7 @@ def _play_into(settings: Settings, say: stack.Say) -> None:
 def _wait_for(settings: Settings, messages: int) -> None:
     job = Job(settings)
     end = time.monotonic() + WAIT_SECONDS
-    while (found := _events()) < messages:
+    while (found := _events(settings)) < messages:
         if job.process() is None:
             raise StackError(f"the job ended before all was in the lake: {job.told().get('error') or job.log}")
         if time.monotonic() > end:
@@ -115,9 +116,9 @@ def _wait_for(settings: Settings, messages: int) -> None:
         time.sleep(0.5)
 
 
-def _events() -> int:
-    told = _ask("status", "--json")
-    return int(told["totals"]["events"]) if told else 0
+def _events(settings: Settings) -> int:
+    # In this process: a command of its own for each look would take from the job what it waits for.
+    return sum(position.end_offset for position in read_positions(settings.lake))
 
 
 def _holds_just_the_recording() -> bool:
