@@ -15,8 +15,16 @@ from agentmon.stream.job import Options, run
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--accept-loss", action="store_true", help="go on where Kafka has dropped offsets that were never read; the gap stays on record")
-    parser.add_argument("--accept-new-topics", action="store_true", help="go on with topics that were deleted and made anew, beside the rows of the old ones")
+    parser.add_argument(
+        "--accept-loss",
+        action="store_true",
+        help="go on where Kafka has dropped offsets that were never read; the gap stays on record",
+    )
+    parser.add_argument(
+        "--accept-new-topics",
+        action="store_true",
+        help="go on with topics that were deleted and made anew, beside the rows of the old ones",
+    )
     arguments = parser.parse_args()
     try:
         settings = Settings.from_env()

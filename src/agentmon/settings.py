@@ -85,35 +85,90 @@ class Settings:
 
     home: Path = field(
         default_factory=lambda: project_root() / ".agentmon",
-        metadata={"env": "AGENTMON_HOME", "read": lambda v: Path(v).expanduser().absolute(), "takes": "a folder", "about": "where all state lies"},
+        metadata={
+            "env": "AGENTMON_HOME",
+            "read": lambda v: Path(v).expanduser().absolute(),
+            "takes": "a folder",
+            "about": "where all state lies",
+        },
     )
-    kafka_bootstrap_servers: str | None = _setting("KAFKA_BOOTSTRAP_SERVERS", None, _text, "host:port,…", "Kafka's addresses")
-    kafka_group_id: str = _setting("KAFKA_GROUP_ID", "agentmon", _text, "text", "group under which the job commits its offsets")
+    kafka_bootstrap_servers: str | None = _setting(
+        "KAFKA_BOOTSTRAP_SERVERS", None, _text, "host:port,…", "Kafka's addresses"
+    )
+    kafka_group_id: str = _setting(
+        "KAFKA_GROUP_ID", "agentmon", _text, "text", "group under which the job commits its offsets"
+    )
     kafka_debug: bool = _setting("KAFKA_DEBUG", False, _flag, "true or false", "debug logs of the Kafka clients")
-    kafka_security_protocol: str = _setting("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT", _text, "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL", "how to talk to Kafka")
-    kafka_sasl_mechanism: str | None = _setting("KAFKA_SASL_MECHANISM", None, _text, "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", "how to log in")
+    kafka_security_protocol: str = _setting(
+        "KAFKA_SECURITY_PROTOCOL",
+        "PLAINTEXT",
+        _text,
+        "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",
+        "how to talk to Kafka",
+    )
+    kafka_sasl_mechanism: str | None = _setting(
+        "KAFKA_SASL_MECHANISM", None, _text, "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", "how to log in"
+    )
     kafka_sasl_username: str | None = _setting("KAFKA_SASL_USERNAME", None, _text, "text", "who logs in")
     kafka_sasl_password: Secret | None = _setting("KAFKA_SASL_PASSWORD", None, Secret, "text", "with which password")
     kafka_ssl_cafile: str | None = _setting("KAFKA_SSL_CAFILE", None, _text, "a PEM file", "certificate authority")
     kafka_ssl_certfile: str | None = _setting("KAFKA_SSL_CERTFILE", None, _text, "a PEM file", "our certificate")
     kafka_ssl_keyfile: str | None = _setting("KAFKA_SSL_KEYFILE", None, _text, "a PEM file", "our private key")
-    monitor_interval_s: float = _setting("AGENT_MONITOR_INTERVAL", 1.0, _positive, "seconds > 0", "at least this often changed figures are published")
-    metrics_interval_s: float = _setting("AGENT_METRICS_INTERVAL", 30.0, _positive, "seconds > 0", "how often a publisher reports its process")
-    log_level: str = _setting("AGENT_LOG_LEVEL", "INFO", _level, " or ".join(_LEVELS), "how much is logged; DEBUG shows stack traces")
+    monitor_interval_s: float = _setting(
+        "AGENT_MONITOR_INTERVAL", 1.0, _positive, "seconds > 0", "at least this often changed figures are published"
+    )
+    metrics_interval_s: float = _setting(
+        "AGENT_METRICS_INTERVAL", 30.0, _positive, "seconds > 0", "how often a publisher reports its process"
+    )
+    log_level: str = _setting(
+        "AGENT_LOG_LEVEL", "INFO", _level, " or ".join(_LEVELS), "how much is logged; DEBUG shows stack traces"
+    )
     frontend_ws_port: int = _setting("FRONTEND_WS_PORT", 8080, _port, "1..65535", "the gateway's WebSocket port")
     frontend_api_port: int = _setting("FRONTEND_API_PORT", 8080, _port, "1..65535", "the gateway's HTTP port")
     window_s: float = _setting("AGENTMON_WINDOW", 60.0, _positive, "seconds > 0", "length of a window of event time")
-    watermark_s: float = _setting("AGENTMON_WATERMARK", 600.0, _positive, "seconds > 0", "how late a row may be and still count in live windows")
-    max_ahead_s: float = _setting("AGENTMON_MAX_AHEAD", 300.0, _positive, "seconds > 0", "how far a message's time may be ahead of Kafka's")
-    lake_interval_s: float = _setting("AGENTMON_LAKE_INTERVAL", 2.0, _positive, "seconds > 0", "how often rows are committed to the lake")
-    live_interval_s: float = _setting("AGENTMON_LIVE_INTERVAL", 0.2, _positive, "seconds > 0", "how often live figures are brought up to date")
-    max_batch_messages: int = _setting("AGENTMON_MAX_BATCH", 200_000, _count, "a number > 0", "messages in one batch of the lake at the most")
-    newest_rows: int = _setting("AGENTMON_NEWEST_ROWS", 20, _count, "a number > 0", "rows per agent and trigger on agent.monitor.frontend at the most")
-    max_message_bytes: int = _setting("AGENTMON_MAX_MESSAGE_BYTES", 16 * 1024 * 1024, _count, "bytes > 0", "longer messages go to quarantine")
+    watermark_s: float = _setting(
+        "AGENTMON_WATERMARK", 600.0, _positive, "seconds > 0", "how late a row may be and still count in live windows"
+    )
+    max_ahead_s: float = _setting(
+        "AGENTMON_MAX_AHEAD", 300.0, _positive, "seconds > 0", "how far a message's time may be ahead of Kafka's"
+    )
+    lake_interval_s: float = _setting(
+        "AGENTMON_LAKE_INTERVAL", 2.0, _positive, "seconds > 0", "how often rows are committed to the lake"
+    )
+    live_interval_s: float = _setting(
+        "AGENTMON_LIVE_INTERVAL", 0.2, _positive, "seconds > 0", "how often live figures are brought up to date"
+    )
+    max_batch_messages: int = _setting(
+        "AGENTMON_MAX_BATCH", 200_000, _count, "a number > 0", "messages in one batch of the lake at the most"
+    )
+    newest_rows: int = _setting(
+        "AGENTMON_NEWEST_ROWS",
+        20,
+        _count,
+        "a number > 0",
+        "rows per agent and trigger on agent.monitor.frontend at the most",
+    )
+    max_message_bytes: int = _setting(
+        "AGENTMON_MAX_MESSAGE_BYTES", 16 * 1024 * 1024, _count, "bytes > 0", "longer messages go to quarantine"
+    )
     max_depth: int = _setting("AGENTMON_MAX_DEPTH", 200, _depth, "100..500", "JSON nested deeper goes to quarantine")
-    agent_silence_s: float = _setting("AGENTMON_AGENT_SILENCE", 86_400.0, _positive, "seconds > 0", "running figures of an agent silent for so long are dropped from memory")
-    lake_uri: str | None = _setting("AGENTMON_LAKE", None, _text, "a path or URI", "where the tables lie, if not in AGENTMON_HOME/lake")
-    checkpoint_uri: str | None = _setting("AGENTMON_CHECKPOINTS", None, _text, "a path or URI", "where checkpoints lie, if not in AGENTMON_HOME/checkpoints")
+    agent_silence_s: float = _setting(
+        "AGENTMON_AGENT_SILENCE",
+        86_400.0,
+        _positive,
+        "seconds > 0",
+        "running figures of an agent silent for so long are dropped from memory",
+    )
+    lake_uri: str | None = _setting(
+        "AGENTMON_LAKE", None, _text, "a path or URI", "where the tables lie, if not in AGENTMON_HOME/lake"
+    )
+    checkpoint_uri: str | None = _setting(
+        "AGENTMON_CHECKPOINTS",
+        None,
+        _text,
+        "a path or URI",
+        "where checkpoints lie, if not in AGENTMON_HOME/checkpoints",
+    )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -131,7 +186,9 @@ class Settings:
                 values[spec.name] = spec.metadata["read"](text)
             except (ValueError, OverflowError) as error:
                 shown = "***" if spec.metadata["read"] is Secret else repr(text)
-                raise SettingError(f"{spec.metadata['env']}={shown} can't be used: it takes {spec.metadata['takes']}") from error
+                raise SettingError(
+                    f"{spec.metadata['env']}={shown} can't be used: it takes {spec.metadata['takes']}"
+                ) from error
         return cls(**values)
 
     @property

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pyspark.sql import SparkSession
+from tests.builders import T0, at, parsed, row
 
 from agentmon.contracts.measures import bucket_of
 from agentmon.contracts.tables import SESSIONS, SUMMARIES
 from agentmon.stream.batch import Batch
 from agentmon.stream.summarise import sessions, summaries
-from tests.builders import T0, at, parsed, row
 
 BATCH = Batch("query", 7, (), T0, "cluster")
 
@@ -28,7 +28,12 @@ def test_summaries_count_each_kind_per_window_agent_and_tool(spark: SparkSession
     found = {(r.window_start.replace(tzinfo=None), r.tool): r for r in summaries(rows, BATCH, 60).collect()}
     first = found[T0.replace(tzinfo=None), "grep"]
     assert (first.actions, first.known, first.successes, first.errors) == (2, 2, 1, 1)
-    assert (first.action_reward_count, first.action_reward_sum, first.action_reward_min, first.action_reward_max) == (2, 0.0, -1.0, 1.0)
+    assert (first.action_reward_count, first.action_reward_sum, first.action_reward_min, first.action_reward_max) == (
+        2,
+        0.0,
+        -1.0,
+        1.0,
+    )
     assert first.duration_buckets == {bucket_of(10.0): 2}
     assert (first.duration_count, first.duration_sum_ms) == (2, 20.0)
     assert [r.reward for r in first.recent_action_rewards] == [1.0, -1.0]
@@ -36,7 +41,14 @@ def test_summaries_count_each_kind_per_window_agent_and_tool(spark: SparkSession
     second = found[at(60).replace(tzinfo=None), "grep"]
     assert (second.actions, second.known, second.errors, second.duration_count) == (1, 0, 0, 0)
     rest = found[T0.replace(tzinfo=None), None]
-    assert (rest.thoughts, rest.learning, rest.metrics, rest.quarantined, rest.other, rest.actions) == (1, 1, 1, 1, 1, 0)
+    assert (rest.thoughts, rest.learning, rest.metrics, rest.quarantined, rest.other, rest.actions) == (
+        1,
+        1,
+        1,
+        1,
+        1,
+        0,
+    )
     assert rest.learning_reward_sum == 0.5
     assert rest.last_memory_bytes.value == 5.0
     assert summaries(rows, BATCH, 60).columns == SUMMARIES.column_names

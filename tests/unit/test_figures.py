@@ -29,11 +29,15 @@ def update(kind: str, state: Figures, changed: set[tuple[str, int]], agent_id: s
     return found[-1]["data"]
 
 
-
-
 def test_counts_rates_and_means_of_an_agent() -> None:
     state = figures()
-    changed = state.add([action(0, success=True, reward=1.0), action(1, success=False, reward=0.0, error=True, tool="sed"), action(2, success=None, reward=None)])
+    changed = state.add(
+        [
+            action(0, success=True, reward=1.0),
+            action(1, success=False, reward=0.0, error=True, tool="sed"),
+            action(2, success=None, reward=None),
+        ]
+    )
     data = update("learning_update", state, changed)
     assert data["total_events"] == 3
     assert data["success_rate"] == 0.5

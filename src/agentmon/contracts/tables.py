@@ -49,11 +49,17 @@ ORIGIN_FIRST = (
     Column("session_id", "string", "The run it belongs to; null where the producer names none"),
     Column("kafka_topic_id", "string", "Kafka's UUID of the topic: tells apart a topic that was deleted and made anew"),
     Column("kafka_partition", "int", "Partition in Kafka"),
-    Column("kafka_offset", "bigint", "Offset in Kafka; (kafka_topic_id, kafka_partition, kafka_offset) is the identity"),
+    Column(
+        "kafka_offset", "bigint", "Offset in Kafka; (kafka_topic_id, kafka_partition, kafka_offset) is the identity"
+    ),
 )
 ORIGIN_LAST = (
     Column("event_id", "string", "Unique id that the producer gave, null where it gave none"),
-    Column("time_source", "string", "Where event_time comes from: message, kafka (no usable time given), clamped (given, but absurd)"),
+    Column(
+        "time_source",
+        "string",
+        "Where event_time comes from: message, kafka (no usable time given), clamped (given, but absurd)",
+    ),
     Column("kafka_topic", "string", "Topic in Kafka"),
     Column("kafka_timestamp", "timestamp", "Kafka's timestamp of the message"),
     Column("kafka_key", "string", "Kafka's key as text (base64 where it isn't UTF-8)"),
@@ -189,7 +195,11 @@ SUMMARIES = Table(
         Column("learning_reward_max", "double", "Largest of them"),
         Column("duration_count", "bigint", "Actions with a duration"),
         Column("duration_sum_ms", "double", "Sum of their durations, milliseconds"),
-        Column("duration_buckets", "map<int,bigint>", "Histogram of durations: bucket i counts gamma^(i-1) < ms <= gamma^i, gamma = 1.01/0.99; -10000 counts ms <= 0"),
+        Column(
+            "duration_buckets",
+            "map<int,bigint>",
+            "Histogram of durations: bucket i counts gamma^(i-1) < ms <= gamma^i, gamma = 1.01/0.99; -10000 counts ms <= 0",
+        ),
         Column("input_tokens", "bigint", "Sum over actions"),
         Column("output_tokens", "bigint", "Sum over actions"),
         Column("cost_usd", "double", "Sum over actions"),
@@ -209,7 +219,11 @@ SESSIONS = Table(
     "Additive partial figures per session: add counts and sums, take the earliest and latest of times",
     (
         Column("agent_id", "string", "Agent"),
-        Column("session_id", "string", "Session; null for rows that name none (they form a session until 30 minutes of silence)"),
+        Column(
+            "session_id",
+            "string",
+            "Session; null for rows that name none (they form a session until 30 minutes of silence)",
+        ),
         Column("first_event_time", "timestamp", "Earliest event"),
         Column("last_event_time", "timestamp", "Latest event"),
         Column("actions", "bigint", "Actions"),

@@ -46,7 +46,9 @@ def newest_commits(table_uri: str, limit: int = 20) -> Iterator[dict[str, Any]]:
 
     filesystem, path = _open(f"{table_uri}/_delta_log")
     listing = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
-    names = sorted((i.path for i in listing if i.base_name.endswith(".json") and i.base_name[:20].isdigit()), reverse=True)
+    names = sorted(
+        (i.path for i in listing if i.base_name.endswith(".json") and i.base_name[:20].isdigit()), reverse=True
+    )
     for name in names[:limit]:
         with filesystem.open_input_stream(name) as stream:
             for line in stream.read().decode().splitlines():

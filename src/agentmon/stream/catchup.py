@@ -7,7 +7,6 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
@@ -60,7 +59,9 @@ class LiveSupervisor(threading.Thread):
             try:
                 self._check()
             except Exception as error:  # noqa: BLE001 - live figures may fail and come back; the lake goes on
-                log.warning("live figures pause: %s", str(error).splitlines()[0] if str(error) else type(error).__name__)
+                log.warning(
+                    "live figures pause: %s", str(error).splitlines()[0] if str(error) else type(error).__name__
+                )
                 self._end()
                 self._asked_to_stop.wait(_RETRY_S)
         self._end()
@@ -88,7 +89,9 @@ class LiveSupervisor(threading.Thread):
     def _read(self) -> tuple[Figures, Offsets]:
         settings = self._settings
         since = time.time() - settings.agent_silence_s
-        positions, agents = read_running(settings.lake, since_s=since, window_s=settings.window_s, watermark_s=settings.watermark_s)
+        positions, agents = read_running(
+            settings.lake, since_s=since, window_s=settings.window_s, watermark_s=settings.watermark_s
+        )
         figures = Figures(settings.window_s, settings.watermark_s, settings.agent_silence_s)
         figures.agents = agents
         _, topic_ids = self._kafka.topic_ids()
@@ -129,5 +132,3 @@ def remove(uri: str) -> None:
 
 def _behind(position: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]) -> int:
     return sum(max(0, end - position.get(key, 0)) for key, end in ends.items())
-
-

@@ -59,7 +59,7 @@ class Options:
     accept_new_topics: bool = False
 
 
-def run(settings: Settings, options: Options, before_write: Callable[[str], None] = lambda table: None) -> int:
+def run(settings: Settings, options: Options, before_write: Callable[[str], None] = lambda _: None) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code. Errors are one line on stderr and in job.json."""
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("py4j").setLevel(logging.WARNING)
@@ -139,7 +139,11 @@ class Job:
         """Held until the JVM ends."""
         jvm = self._spark._jvm
         lake, checkpoints = self._settings.lake, self._settings.checkpoints
-        held = [hold_alone(jvm, local_path(uri), what) for uri, what in ((lake, "the lake"), (checkpoints, "the checkpoint folder")) if is_local(uri)]
+        held = [
+            hold_alone(jvm, local_path(uri), what)
+            for uri, what in ((lake, "the lake"), (checkpoints, "the checkpoint folder"))
+            if is_local(uri)
+        ]
         if not held:
             held.append(hold_alone(jvm, self._settings.run, "the lake of"))
         return held
@@ -177,10 +181,16 @@ class Job:
             found = self._plan(topic_ids, offsets, cluster_id)
         if found.lost:
             accepted = Batch(f"accepted-{now():%Y%m%dT%H%M%S%f}", 0, found.lost, now(), cluster_id)
-            append(ledger_rows(self._spark, accepted, "lost", "accepted with --accept-loss"), path_of(lake, "ledger"), accepted)
+            append(
+                ledger_rows(self._spark, accepted, "lost", "accepted with --accept-loss"),
+                path_of(lake, "ledger"),
+                accepted,
+            )
         return dict(found.start)
 
-    def _plan(self, topic_ids: dict[str, str], offsets: dict[tuple[str, int], tuple[int, int]], cluster_id: str) -> Plan:
+    def _plan(
+        self, topic_ids: dict[str, str], offsets: dict[tuple[str, int], tuple[int, int]], cluster_id: str
+    ) -> Plan:
         return plan(
             read_positions(self._settings.lake),
             topic_ids,
@@ -208,7 +218,9 @@ class Job:
         set_aside(checkpoint)
         query = LakeQuery(settings, self._store, start, self._kafka.topic_ids, self._on_stored, checkpoint)
         frontend = FrontendPublisher(settings)
-        live = LiveSupervisor(settings, spark, self._kafka, kafka, lambda: dict(query.position), frontend.send, self._on_live_size)
+        live = LiveSupervisor(
+            settings, spark, self._kafka, kafka, lambda: dict(query.position), frontend.send, self._on_live_size
+        )
         spark.sparkContext.setLocalProperty("spark.scheduler.pool", "lake")
         running = query.writer(spark, kafka).start()
         try:
@@ -220,10 +232,15 @@ class Job:
             running.stop()
             frontend.close()
 
-    def _on_stored(self, batch: Batch, stored: Stored, position: Offsets) -> None:
+    def _on_stored(self, _: Batch, stored: Stored, position: Offsets) -> None:
         self._kafka.commit(position)
         newest = stored.newest_kafka_timestamp
-        self._progress.update("lake", stored=stored.rows, newest_kafka_timestamp=newest.timestamp() if newest else None, sealed_at=time.time())
+        self._progress.update(
+            "lake",
+            stored=stored.rows,
+            newest_kafka_timestamp=newest.timestamp() if newest else None,
+            sealed_at=time.time(),
+        )
 
     def _on_live_size(self, **size: int) -> None:
         self._progress.update("live", state=size)
@@ -231,17 +248,29 @@ class Job:
     def _name_missing_topics(self, there: dict[str, str]) -> None:
         missing = [spec.name for spec in wanted_topics() if is_read(spec.name) and spec.name not in there]
         if missing:
-            log.warning("missing topics: %s; they are read as soon as they exist (agentmon topics creates them)", ", ".join(missing))
+            log.warning(
+                "missing topics: %s; they are read as soon as they exist (agentmon topics creates them)",
+                ", ".join(missing),
+            )
 
     def _recover(self, error: Exception, failures: int) -> None:
         """Wait a moment and go on, or raise when that has not helped."""
         text = first_line(error)
         if "No space left on device" in f"{error}":
-            self._wait(f"the disk is full ({os.strerror(errno.ENOSPC)}): what the ledger has is safe, the rest stays in Kafka; free some room", 10.0)
+            self._wait(
+                f"the disk is full ({os.strerror(errno.ENOSPC)}): what the ledger has is safe, the rest stays in Kafka; free some room",
+                10.0,
+            )
         elif failures > _RESTARTS:
-            raise AgentmonError(f"the job failed {failures} times within {_RESTART_SPAN_S:.0f} s, last: {text}") from error
+            raise AgentmonError(
+                f"the job failed {failures} times within {_RESTART_SPAN_S:.0f} s, last: {text}"
+            ) from error
         else:
-            log.warning("a query failed and is started again from the ledger: %s", text, exc_info=self._settings.log_level == "DEBUG")
+            log.warning(
+                "a query failed and is started again from the ledger: %s",
+                text,
+                exc_info=self._settings.log_level == "DEBUG",
+            )
             self._stopping.wait(min(2.0**failures, 30.0))
 
     def _wait(self, why: str, seconds: float) -> None:

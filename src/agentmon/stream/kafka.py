@@ -58,7 +58,10 @@ class KafkaView:
 
     def ends(self) -> dict[Place, int]:
         """End of every partition of the topics as last seen."""
-        return {place: end for place, (_, end) in kafka_offsets.beginning_and_end(self._connection, self._partitions).items()}
+        return {
+            place: end
+            for place, (_, end) in kafka_offsets.beginning_and_end(self._connection, self._partitions).items()
+        }
 
     def commit(self, position: Mapping[Place, int]) -> None:
         """Note the job's place under its group, for Kafka's own tools. Only told, never read: a failure is logged."""

@@ -34,7 +34,10 @@ MAX_BATCH = 5_000
 #: A backlog longer than this is left to the lake query.
 MAX_BACKLOG = 50_000
 
-_UPDATES = {"actions": ("action_update", "agent_action", ACTIONS), "thoughts": ("thought_update", "agent_thought", THOUGHTS)}
+_UPDATES = {
+    "actions": ("action_update", "agent_action", ACTIONS),
+    "thoughts": ("thought_update", "agent_thought", THOUGHTS),
+}
 _JSON_TEXT = frozenset({"context"})
 _OWN = {name: table.own_column_names for name, (_, _, table) in _UPDATES.items()}
 _COLUMNS = list(
@@ -52,7 +55,13 @@ class LiveQuery:
     """Feeds `figures` and publishes through `send`."""
 
     def __init__(
-        self, settings: Settings, figures: Figures, start: Mapping[tuple[str, int], int], topic_ids: Callable[[], tuple[str, Mapping[str, str]]], send: Send, checkpoint: str
+        self,
+        settings: Settings,
+        figures: Figures,
+        start: Mapping[tuple[str, int], int],
+        topic_ids: Callable[[], tuple[str, Mapping[str, str]]],
+        send: Send,
+        checkpoint: str,
     ) -> None:
         self._settings = settings
         self._limits = Limits(settings.max_message_bytes, settings.max_depth, settings.max_ahead_s)
@@ -90,9 +99,7 @@ class LiveQuery:
     def _publish(self, found: list[dict[str, Any]], topic_ids: Mapping[str, str], end: Offsets) -> None:
         changed = self._figures.add(map(figure_row, found))
         shown = [
-            (row["agent_id"], row["event_time"], update(row, topic_ids))
-            for row in found
-            if row["table"] in _UPDATES
+            (row["agent_id"], row["event_time"], update(row, topic_ids)) for row in found if row["table"] in _UPDATES
         ]
         newest = newest_per_agent(shown, self._settings.newest_rows)
         self._send([*newest, *self._figures.messages(changed, position_name(end, topic_ids))])

@@ -58,8 +58,18 @@ def hold_alone(jvm: Any, folder: Path, what: str) -> FileLock:
     lock = FileLock(jvm, folder / ".writer.lock")
     about = folder / ".writer.json"
     if not lock.try_acquire():
-        raise LakeBusyError(f"{what} {folder} is being written by {_holder(about)}; stop that job first (agentmon down, or SIGTERM to it)")
-    about.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}))
+        raise LakeBusyError(
+            f"{what} {folder} is being written by {_holder(about)}; stop that job first (agentmon down, or SIGTERM to it)"
+        )
+    about.write_text(
+        json.dumps(
+            {
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
+                "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            }
+        )
+    )
     return lock
 
 

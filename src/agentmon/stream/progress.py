@@ -87,10 +87,10 @@ class Listener(StreamingQueryListener):
             lag_messages=_behind(position, json.loads(latest[0])) if latest else 0,
         )
 
-    def onQueryIdle(self, event: QueryIdleEvent) -> None:  # noqa: N802 - Spark's name
+    def onQueryIdle(self, event: QueryIdleEvent) -> None:  # noqa: N802 - Spark's names
         """Nothing arrived: nothing to say."""
 
-    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802 - Spark's name
+    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802, ARG002 - Spark's names
         self._file.flush()
 
 

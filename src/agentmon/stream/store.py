@@ -35,7 +35,14 @@ _ONE_FILE_ROWS = 25_000
 #: Writes of one batch that go on at the same time. More than the cores gains nothing.
 _WRITERS = 3
 
-_COUNTED_AS = {"actions": "actions", "thoughts": "thoughts", "learning": "learning", "metrics": "metrics", "events": "other", "quarantine": "quarantined"}
+_COUNTED_AS = {
+    "actions": "actions",
+    "thoughts": "thoughts",
+    "learning": "learning",
+    "metrics": "metrics",
+    "events": "other",
+    "quarantine": "quarantined",
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class Store:
         settings: Settings,
         *,
         commit_lock: Callable[[], AbstractContextManager[None]] = nullcontext,
-        before_write: Callable[[str], None] = lambda table: None,
+        before_write: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._limits = Limits(settings.max_message_bytes, settings.max_depth, settings.max_ahead_s)
@@ -92,7 +99,9 @@ class Store:
             writes["sessions"] = sessions(parsed, batch, self._settings.window_s).coalesce(1)
         spark = parsed.sparkSession
         with ThreadPoolExecutor(_WRITERS, initializer=_use_pool, initargs=(spark, pool)) as writers:
-            done: list[Future[None]] = [writers.submit(self._append, frame, table, batch) for table, frame in writes.items()]
+            done: list[Future[None]] = [
+                writers.submit(self._append, frame, table, batch) for table, frame in writes.items()
+            ]
             for future in done:
                 future.result()
         self._append(ledger_rows(spark, batch, "stored"), "ledger", batch)

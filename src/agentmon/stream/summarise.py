@@ -54,7 +54,9 @@ def summaries(rows: DataFrame, batch: Batch, window_s: float) -> DataFrame:
         *(F.min(name).alias(name) for name in ("first_event_time", "action_reward_min", "learning_reward_min")),
         *(F.max(name).alias(name) for name in ("last_event_time", "action_reward_max", "learning_reward_max")),
         F.sum(counted).alias("duration_count"),
-        F.map_from_entries(F.collect_list(F.when(counted.isNotNull(), F.struct("bucket", counted)))).alias("duration_buckets"),
+        F.map_from_entries(F.collect_list(F.when(counted.isNotNull(), F.struct("bucket", counted)))).alias(
+            "duration_buckets"
+        ),
         *(_newest(name).alias(name) for name in ("recent_action_rewards", "recent_learning_rewards")),
         *(F.max(F.when(F.col(f"{name}_at").isNotNull(), F.struct(f"{name}_at", name))).alias(name) for name in _LAST),
     )
@@ -94,7 +96,9 @@ def _recent_rewards(keyed: DataFrame) -> DataFrame:
     order = F.struct("event_time", "kafka_partition", "kafka_offset")
     value = F.struct("reward", "event_time", "kafka_partition", "kafka_offset")
     rewarded = keyed.where((_in("actions") | _in("learning")) & F.col("reward").isNotNull())
-    newest = rewarded.groupBy(*_GROUP, _in("actions").alias("acted")).agg(F.max_by(value, order, RECENT_REWARDS).alias("newest"))
+    newest = rewarded.groupBy(*_GROUP, _in("actions").alias("acted")).agg(
+        F.max_by(value, order, RECENT_REWARDS).alias("newest")
+    )
     return newest.select(
         *_GROUP,
         F.when(F.col("acted"), F.col("newest")).alias("recent_action_rewards"),
@@ -126,7 +130,9 @@ def sessions(rows: DataFrame, batch: Batch, window_s: float) -> DataFrame:
             F.min(F.when(ended, F.col("event_time"))).alias("ended_at"),
         )
     )
-    return partials.withColumns({"event_date": F.to_date("first_event_time"), **_batch_columns(batch)}).select(*_typed(SESSIONS))
+    return partials.withColumns({"event_date": F.to_date("first_event_time"), **_batch_columns(batch)}).select(
+        *_typed(SESSIONS)
+    )
 
 
 def bucket_of(value: Column) -> Column:
@@ -163,9 +169,13 @@ def _reward_figures(name: str, which: Column) -> list[Column]:
 def _newest(name: str) -> Column:
     """The newest rewards of all of a group's lists, oldest first."""
     together = F.flatten(F.collect_list(name))
-    ordered = F.sort_array(F.transform(together, lambda r: F.struct(r.event_time, r.kafka_partition, r.kafka_offset, r.reward)), asc=False)
+    ordered = F.sort_array(
+        F.transform(together, lambda r: F.struct(r.event_time, r.kafka_partition, r.kafka_offset, r.reward)), asc=False
+    )
     newest = F.reverse(F.slice(ordered, 1, RECENT_REWARDS))
-    return F.transform(newest, lambda r: F.struct(r.reward.alias("reward"), r.event_time, r.kafka_partition, r.kafka_offset))
+    return F.transform(
+        newest, lambda r: F.struct(r.reward.alias("reward"), r.event_time, r.kafka_partition, r.kafka_offset)
+    )
 
 
 def _last(name: str) -> Column:

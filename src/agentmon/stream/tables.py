@@ -43,5 +43,7 @@ def _add_columns(spark: SparkSession, path: str, table: Table) -> None:
     have = {name.lower() for name in spark.read.format("delta").load(path).columns}
     missing = [column for column in table.columns if column.name.lower() not in have]
     if missing:
-        columns = ", ".join(f"`{c.name}` {c.type} COMMENT '{c.comment.replace(chr(39), chr(92) + chr(39))}'" for c in missing)
+        columns = ", ".join(
+            f"`{c.name}` {c.type} COMMENT '{c.comment.replace(chr(39), chr(92) + chr(39))}'" for c in missing
+        )
         spark.sql(f"ALTER TABLE delta.`{path}` ADD COLUMNS ({columns})")

@@ -1,0 +1,135 @@
+"""make bench: every figure with its goal, beside its peer, on the shipped settings; a table, and artifacts/bench.json.
+
+python -m bench [--events N] [--seconds N] [--steady SECONDS]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import psutil
+
+from agentmon.settings import project_root
+from bench import latency, throughput
+from bench.events import events, send_all
+from bench.home import Stack, stack
+
+#: (figure, what was measured, goal)
+Line = tuple[str, Any, str]
+
+
+def start(own: Stack) -> Iterator[Line]:
+    """From nothing running to Kafka, and to the first row in Delta."""
+    begun = time.time()
+    process = own.job.start(own.bootstrap)
+    own.start_broker()
+    yield "start: broker takes messages, s", round(time.time() - begun, 1), "<= 4"
+    send_all(own.bootstrap, events(10, start=time.time(), step_s=0.001, tag="-first"))
+    yield "start: first row in Delta, s", round(own.wait_sealed(1) - begun, 1), "<= 20"
+    own.job.wait_ready(process)
+
+
+def backlog(own: Stack, count: int) -> Iterator[Line]:
+    """A backlog through the job and through its peers."""
+    before = _size(Path(own.settings.lake))
+    mine = throughput.ours(own, count, warm=count // 2)
+    bare = throughput.peer(own, count, duties=False)
+    full = throughput.peer(own, count, duties=True)
+    yield "backlog: agentmon, events/s", mine["events_per_s"], "100,000 (floor 60,000)"
+    yield "backlog: plain Python, same duties, events/s", full["events_per_s"], "peer"
+    yield "backlog: plain Python, bare, events/s", bare["events_per_s"], "peer"
+    yield "backlog: ratio to the peer with duties", round(mine["events_per_s"] / full["events_per_s"], 2), ">= 1.0"
+    yield "backlog: ratio to the bare peer", round(mine["events_per_s"] / bare["events_per_s"], 2), "-"
+    grown = _size(Path(own.settings.lake)) - before
+    yield "growth: bytes on disk per event", round(grown / (count + count // 2)), "<= 500"
+
+
+def delays(own: Stack, seconds: float) -> Iterator[Line]:
+    """Latency and freshness at two rates."""
+    for rate, floor in ((1000.0, "1.2"), (50.0, "1.5")):
+        told = latency.measure(own, rate, seconds)
+        yield f"figures at {rate:g}/s: p50, s", told["figures_p50_s"], "0.5 (floor 0.7)"
+        yield f"figures at {rate:g}/s: p95, s", told["figures_p95_s"], f"1.0 (floor {floor})"
+        yield f"Delta at {rate:g}/s: p95, s", told["delta_p95_s"], "<= 5"
+
+
+def idle(own: Stack, seconds: float = 30.0) -> Iterator[Line]:
+    """What the job costs while nothing arrives."""
+    time.sleep(10)
+    before = _cpu(own)
+    time.sleep(seconds)
+    yield "idle: cores", round((_cpu(own) - before) / seconds, 2), "<= 0.2"
+    process = own.job.process()
+    yield "driver JVM resident, MiB", round(process.memory_info().rss / 2**20) if process else None, "<= 2048"
+
+
+def steady(own: Stack, seconds: float, rate: float = 500.0) -> Iterator[Line]:
+    """Whether anything grows: batch times and memory of the last third against the first."""
+    samples: list[tuple[float, float]] = []
+    began = time.time()
+    flow = Thread(target=latency.send, args=(own, rate, seconds), daemon=True)
+    flow.start()
+    while flow.is_alive():
+        time.sleep(2)
+        process = own.job.process()
+        told = json.loads((own.settings.run / "progress.json").read_text())["queries"].get("lake", {})
+        if process and told.get("batch_ms"):
+            samples.append((told["batch_ms"], process.memory_info().rss / 2**20))
+    third = max(1, len(samples) // 3)
+    first, last = samples[:third], samples[-third:]
+    for index, name in enumerate(("batch time, ms", "JVM resident, MiB")):
+        pair = [statistics.median(s[index] for s in part) for part in (first, last)]
+        yield (
+            f"steady {time.time() - began:.0f} s at {rate:g}/s: {name}, first and last third",
+            [round(p) for p in pair],
+            "no slope",
+        )
+    files = [len(list(day.glob("*.parquet"))) for day in Path(own.settings.lake).glob("*/event_date=*")]
+    yield "steady: most files in a table's day (all on disk)", max(files), "bounded"
+
+
+def _cpu(own: Stack) -> float:
+    processes = [p for p in (own.job.process(), own.job.driver()) if p is not None]
+    return sum(t.user + t.system for t in (p.cpu_times() for p in processes))
+
+
+def _size(folder: Path) -> int:
+    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--steady", type=float, default=0.0, help="seconds at 500 events/s (1800 for the full claim)")
+    arguments = parser.parse_args()
+    machine = f"{os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.system()} {platform.machine()}"
+    lines: list[Line] = []
+    print(f"agentmon bench on {machine}", flush=True)
+    with stack() as own:
+        parts = [start(own), delays(own, arguments.seconds), idle(own), backlog(own, arguments.events)]
+        if arguments.steady:
+            parts.append(steady(own, arguments.steady))
+        for part in parts:
+            for line in part:
+                lines.append(line)
+                print(f"{line[0]:<55} {line[1]!s:>14}   goal {line[2]}", flush=True)
+    out = project_root() / "artifacts" / "bench.json"
+    out.parent.mkdir(exist_ok=True)
+    told = {"machine": machine, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    out.write_text(json.dumps({**told, "figures": [{"name": n, "value": v, "goal": g} for n, v, g in lines]}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

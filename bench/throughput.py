@@ -1,0 +1,54 @@
+"""How fast a backlog reaches the tables: ours, and the same backlog through a plain Python loader."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from agentmon.settings import project_root
+from bench.events import events, send_all
+from bench.home import Stack
+
+
+def ours(own: Stack, count: int, warm: int) -> dict[str, Any]:
+    """Events per second of a warm job; it is held (SIGSTOP) while the backlog is made, so that it is one."""
+    begin = own.sealed()
+    send_all(own.bootstrap, events(warm, start=time.time() - 3600, step_s=0.003, tag="-warm"))
+    own.wait_sealed(begin + warm)
+    process = own.job.process()
+    if process is None:
+        raise RuntimeError("the job is not running")
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        send_all(own.bootstrap, events(count, start=time.time() - 3600, step_s=0.003, tag="-bulk"))
+    finally:
+        begun = time.time()
+        os.kill(process.pid, signal.SIGCONT)
+    last = own.wait_sealed(begin + warm + count)
+    return {"events": count, "seconds": round(last - begun, 2), "events_per_s": round(count / (last - begun))}
+
+
+def peer(own: Stack, count: int, *, duties: bool) -> dict[str, Any]:
+    """The peer's events per second over the first `count` messages of the same topics."""
+    lake = tempfile.mkdtemp(prefix="agentmon-peer-")
+    try:
+        command = [
+            sys.executable,
+            "-m",
+            "bench.peer",
+            own.bootstrap,
+            lake,
+            str(count),
+            *(["--duties"] if duties else []),
+        ]
+        ran = subprocess.run(command, check=True, capture_output=True, text=True, cwd=project_root())
+        return {"events": count, "events_per_s": round(json.loads(ran.stdout)["events_per_s"])}
+    finally:
+        shutil.rmtree(lake, ignore_errors=True)

@@ -1,0 +1,89 @@
+"""Where the job goes on, and when it must not."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentmon.errors import IncarnationError, OffsetsLostError
+from agentmon.lake.ledger import Position
+from agentmon.stream.batch import Batch, Range, now, parse_offsets, ranges_between, render_offsets
+from agentmon.stream.resume import ACCEPT_LOSS, ACCEPT_NEW_TOPICS, plan, still_there
+
+IDS = {"agent.actions": "id-1"}
+
+
+def position(end: int, topic_id: str = "id-1", cluster: str = "c", partition: int = 0) -> Position:
+    return Position(cluster, "agent.actions", topic_id, partition, end)
+
+
+def made(positions: list[Position], beginning: int, end: int, **accepted: bool) -> object:
+    return plan(positions, IDS, {("agent.actions", 0): (beginning, end)}, cluster_id="c", **accepted)
+
+
+def test_goes_on_from_the_ledger() -> None:
+    assert made([position(7)], 0, 9).start == {("agent.actions", 0): 7}
+
+
+def test_reads_an_unknown_partition_from_its_beginning() -> None:
+    assert made([], 3, 9).start == {("agent.actions", 0): 3}
+
+
+def test_names_the_exact_ranges_that_kafka_dropped_unread() -> None:
+    with pytest.raises(OffsetsLostError, match=r"agent\.actions\[0\] 7\.\.19 \(13 offsets\).*--accept-loss"):
+        made([position(7)], 20, 30)
+
+
+def test_goes_on_behind_an_accepted_gap() -> None:
+    found = made([position(7)], 20, 30, accept_loss=True)
+    assert found.start == {("agent.actions", 0): 20}
+    assert found.lost == (Range("agent.actions", "id-1", 0, 7, 20),)
+
+
+def test_notices_a_topic_made_anew() -> None:
+    with pytest.raises(IncarnationError, match=rf"agent\.actions was deleted and made anew.*{ACCEPT_NEW_TOPICS}"):
+        made([position(7, topic_id="id-0")], 0, 9)
+
+
+def test_notices_another_cluster() -> None:
+    with pytest.raises(IncarnationError, match="another Kafka cluster"):
+        made([position(7, topic_id="id-0", cluster="old")], 0, 9)
+
+
+def test_reads_the_new_incarnation_from_its_beginning_once_accepted() -> None:
+    assert made([position(7, topic_id="id-0")], 0, 9, accept_new_topics=True).start == {("agent.actions", 0): 0}
+
+
+def test_goes_on_with_an_incarnation_that_was_accepted_before() -> None:
+    assert made([position(7, topic_id="id-0"), position(5)], 0, 9).start == {("agent.actions", 0): 5}
+
+
+def test_stops_where_kafka_ends_before_the_lake() -> None:
+    with pytest.raises(IncarnationError, match=r"ends at offset 5.*up to 7"):
+        made([position(7)], 0, 5)
+
+
+def test_the_flags_are_the_jobs() -> None:
+    from agentmon.settings import project_root
+
+    text = (project_root() / "jobs" / "streaming" / "monitor.py").read_text()
+    assert ACCEPT_LOSS in text
+    assert ACCEPT_NEW_TOPICS in text
+
+
+def test_only_what_kafka_still_has_can_be_done_again() -> None:
+    ranges = (Range("agent.actions", "id-1", 0, 5, 15), Range("agent.actions", "id-0", 1, 0, 5))
+    batch = Batch("q", 1, ranges, now(), "c")
+    assert still_there(batch, IDS, {("agent.actions", 0): (10, 12)}) == (Range("agent.actions", "id-1", 0, 10, 12),)
+
+
+def test_a_batch_survives_being_written_down() -> None:
+    batch = Batch("q", 1, (Range("agent.actions", "id-1", 0, 5, 15),), now(), "c")
+    assert Batch.from_json(batch.to_json()) == batch
+    assert Batch.from_json('{"somebody": "else"}') is None
+    assert Batch.from_json(None) is None
+
+
+def test_offsets_are_sparks() -> None:
+    offsets = {("agent.actions", 0): 5, ("agent.actions", 1): 7}
+    assert parse_offsets(render_offsets(offsets)) == offsets
+    assert ranges_between({("agent.actions", 0): 5}, offsets, IDS) == (Range("agent.actions", "id-1", 1, 0, 7),)
