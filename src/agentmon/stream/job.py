@@ -234,13 +234,7 @@ class Job:
 
     def _on_stored(self, _: Batch, stored: Stored, position: Offsets) -> None:
         self._kafka.commit(position)
-        newest = stored.newest_kafka_timestamp
-        self._progress.update(
-            "lake",
-            stored=stored.rows,
-            newest_kafka_timestamp=newest.timestamp() if newest else None,
-            sealed_at=time.time(),
-        )
+        self._progress.update("lake", stored=stored, sealed_at=time.time())
 
     def _on_live_size(self, **size: int) -> None:
         self._progress.update("live", state=size)

@@ -15,8 +15,6 @@ import json
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from datetime import datetime
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
@@ -45,12 +43,8 @@ _COUNTED_AS = {
 }
 
 
-@dataclass(frozen=True)
-class Stored:
-    """What a batch put into the lake: rows a table, and the newest Kafka timestamp among them."""
-
-    rows: dict[str, int]
-    newest_kafka_timestamp: datetime | None
+#: Rows per table that a batch put into the lake.
+Stored = dict[str, int]
 
 
 class Store:
@@ -79,7 +73,7 @@ class Store:
         parsed = parsed.persist(StorageLevel.MEMORY_AND_DISK_DESER)
         partials = summaries(parsed, batch, self._settings.window_s).persist()
         try:
-            stored = _count(partials, parsed)
+            stored = _count(partials)
             with self._commit_lock():
                 self._write_all(parsed, partials, stored, batch, pool)
             return stored
@@ -88,9 +82,9 @@ class Store:
             parsed.unpersist()
 
     def _write_all(self, parsed: DataFrame, partials: DataFrame, stored: Stored, batch: Batch, pool: str) -> None:
-        small = sum(stored.rows.values()) < _ONE_FILE_ROWS
+        small = sum(stored.values()) < _ONE_FILE_ROWS
         writes = {}
-        for table, rows in stored.rows.items():
+        for table, rows in stored.items():
             if rows:
                 chosen = parsed.where(F.col("table") == table).select(*MESSAGE_TABLES[table].column_names)
                 writes[table] = chosen.coalesce(1) if small else chosen
@@ -143,13 +137,10 @@ def ledger_rows(spark: SparkSession, batch: Batch, kind: str, note: str | None =
     return spark.range(0, 1, 1, 1).select(F.inline(told))
 
 
-def _count(partials: DataFrame, parsed: DataFrame) -> Stored:
-    """Rows per table (this runs the parse, and fills the cache), and how new the newest is."""
-    sums = [F.sum(column).alias(table) for table, column in _COUNTED_AS.items()]
-    counted = partials.agg(*sums).first()
-    newest = parsed.agg(F.max("kafka_timestamp")).first()
-    rows = {table: int(counted[table] or 0) for table in _COUNTED_AS} if counted else {}
-    return Stored(rows, newest[0] if newest else None)
+def _count(partials: DataFrame) -> Stored:
+    """Rows per table. This runs the parse, and fills both caches."""
+    counted = partials.agg(*(F.sum(column).alias(table) for table, column in _COUNTED_AS.items())).first()
+    return {table: int(counted[table] or 0) for table in _COUNTED_AS} if counted else {}
 
 
 def _use_pool(spark: SparkSession, pool: str) -> None:
