@@ -47,13 +47,13 @@ class Cluster:
         self._running.append(process)
         return process
 
-    def wait(self, service: str, done: Callable[[], bool]) -> None:
+    def wait(self, service: str, done: Callable[[], bool], pause: float = 0.5) -> None:
         process, end = self._running[-1], time.monotonic() + PATIENCE_S
         while not done():
             log = (self.folder / f"{service}.log").read_text()[-3000:]
             assert process.poll() is None, log
             assert time.monotonic() < end, log
-            time.sleep(0.2)
+            time.sleep(pause)
 
     def is_healthy(self, service: str) -> bool:
         """What the service's health check says."""
@@ -86,6 +86,8 @@ def cluster(tmp_path: Path, home_settings: Settings, monkeypatch: pytest.MonkeyP
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "AGENTMON_HOME": str(home_settings.home),
         "KAFKA_BOOTSTRAP_SERVERS": home_settings.bootstrap,
+        # Its cold first batches would only delay the lake's.
+        "AGENTMON_LIVE_INTERVAL": "5",
         # Containers have names that resolve; this machine may not.
         "SPARK_LOCAL_IP": LOOPBACK,
         "SPARK_LOCAL_HOSTNAME": "localhost",
@@ -124,7 +126,7 @@ def test_the_job_on_a_cluster_stores_all_and_stops_cleanly(
         cluster.wait(service, lambda service=service: cluster.is_healthy(service))
     submitted = cluster.start("job")
     cluster.wait("job", lambda: cluster.is_healthy("job"))
-    cluster.wait("job", lambda: stored_of(home_settings, agent) == MESSAGES)
+    cluster.wait("job", lambda: stored_of(home_settings, agent) == MESSAGES, pause=3.0)
     assert list((cluster.folder / "work").glob("app-*/0")), "no executor has worked"
 
     told = json.loads((home_settings.home / "run" / "job.json").read_text())
