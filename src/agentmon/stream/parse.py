@@ -1,8 +1,11 @@
 """What a raw message means, as Spark columns: the same rules as contracts/message.py, at stream speed.
 
 One pass of from_json over the value with one superset schema of texts; what is rare (an envelope, an
-ISO time, headers, the map of metrics) is computed only where it occurs. No cast may fail: Spark's ANSI
-mode would end the query over one odd message.
+object within the message, an ISO time, headers) is computed only where it occurs. Three things decide
+what a message costs: what is used twice is a column of an earlier select, or Spark computes it twice;
+each select copies its rows, so they carry the bytes once and the fields as one struct; and Java never
+compiles a method of more than 8,000 bytes, which Spark makes of a wide select: unless it holds a function
+with a lambda, as the two wide ones here do (headers, metrics), which Spark splits into many methods.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from agentmon.contracts.tables import MESSAGE_TABLES
 from agentmon.contracts.topics import ACTION_STARTED, ACTIONS, tables_by_topic
 from agentmon.stream.batch import constant
 from agentmon.stream.event_time import EPOCH_2000_US, message_time_us
+from agentmon.stream.fields import number, truth, whole
 
 #: Fields of a message that some column is made of; all are read as text.
 FIELDS = (
@@ -28,12 +32,13 @@ FIELDS = (
     "success_rate", "avg_reward", "learning_trend", "metrics", "action_count", "thought_count",
 )  # fmt: skip
 
-_NUMBER = r"\A *[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)? *\z"
 _BAD = "_unreadable"
-_EVENT_SCHEMA = ", ".join(f"`{name}` STRING" for name in (*FIELDS, _BAD))
-_SCHEMA = f"{_EVENT_SCHEMA}, `event` STRING"
-_REPORT_SCHEMA = ", ".join(f"`{name}` STRING" for name in (*REPORT, _BAD))
-_RESULT_SCHEMA = f"`result` STRING, `{_BAD}` STRING"
+_KAFKA = ("topic", "partition", "offset", "timestamp", "key", "headers")
+_COLUMNS = tuple(dict.fromkeys(name for table in MESSAGE_TABLES.values() for name in table.column_names))
+
+
+def _texts(*names: str) -> str:
+    return ", ".join(f"`{name}` STRING" for name in (*names, _BAD))
 
 
 def parse(rows: DataFrame, *, limits: Limits, topic_ids: Mapping[str, str], ingest_time: datetime) -> DataFrame:
@@ -44,28 +49,10 @@ def parse(rows: DataFrame, *, limits: Limits, topic_ids: Mapping[str, str], inge
     options = json_options(limits)
     if "headers" not in rows.columns:
         rows = rows.withColumn("headers", F.lit(None).cast("array<struct<key:string,value:binary>>"))
-    text = F.col("value").cast("string")
-    unfit = _unfit(limits)
-    read = rows.select(
-        "topic", "partition", "offset", "timestamp", "key", "headers", "value",
-        F.when(unfit.isNull(), text).alias("text"),
-        unfit.alias("unfit"),
-    ).select("*", F.from_json("text", _SCHEMA, options).alias("m"))  # fmt: skip
-    opened = read.select(
-        "*", F.when(F.col("m.event").isNotNull(), F.from_json("m.event", _EVENT_SCHEMA, options)).alias("told")
-    ).select("*", _sound("told").alias("e"))
-    named = opened.select(
-        *("topic", "partition", "offset", "timestamp", "key", "headers", "value", "text"),
-        F.col("m.event").alias("event"),
-        _reason().alias("reason"),
-        *(
-            F.coalesce(F.col(f"e.{name}"), F.col(f"m.{name}")).alias(name)
-            for name in FIELDS
-            if name not in ("timestamp", "ts")
-        ),
-        F.coalesce("e.timestamp", "e.ts", "m.timestamp", "m.ts").alias("time"),
-    )
-    return _columns(named, limits, topic_ids, ingest_time, options)
+    message = _message(rows, limits, options)
+    judged = _judged(message, limits, ingest_time, options)
+    made = {**_origin(topic_ids, ingest_time), **_own(options)}
+    return judged.select("table", *(made.get(name, F.col(f"m.{name}")).alias(name) for name in _COLUMNS))
 
 
 def json_options(limits: Limits) -> dict[str, str]:
@@ -79,30 +66,32 @@ def json_options(limits: Limits) -> dict[str, str]:
     }
 
 
-def number(text: Column) -> Column:
-    """The finite number that a text says; null where it says none. Java's own 1d, 0x1p3 are no numbers."""
-    value = F.when(text.rlike(_NUMBER), text.try_cast("double"))
-    return F.when(F.abs(value) < float("inf"), value)
-
-
-def whole_number(text: Column) -> Column:
-    """The number, cut toward zero, where it fits 64 bits."""
-    value = number(text)
-    return F.when(F.abs(value) < 2.0**63, value.cast("bigint"))
-
-
-def truth(text: Column) -> Column:
-    """true, false, 1 and 0, in any case; null for anything else."""
-    plain = F.lower(F.trim(text))
-    return F.when(plain.isin("true", "1"), True).when(plain.isin("false", "0"), False)
-
-
-def _sound(name: str) -> Column:
-    """What from_json made of a text, null where that was broken: it has the fields before the break then.
-
-    By name, because an expression used twice would be computed twice.
-    """
-    return F.when(F.col(f"{name}.{_BAD}").isNull(), F.col(name))
+def _message(rows: DataFrame, limits: Limits, options: dict[str, str]) -> DataFrame:
+    """text, unfit (the bytes that are no text), reason (null where fine), event, and m: the message's fields."""
+    value, fit = F.col("value"), F.col("reason").isNull()
+    checked = rows.select(*_KAFKA, "value", _unfit(limits).alias("reason"))
+    raw = checked.select(
+        *_KAFKA,
+        F.when(fit, value.cast("string")).alias("text"),
+        F.when(~fit, value).alias("unfit"),
+        "reason",
+    )
+    read = raw.select("*", F.from_json("text", _texts(*FIELDS, "event"), options).alias("m"))
+    opened = read.select(
+        *_KAFKA,
+        *("text", "unfit", "m"),
+        F.coalesce("reason", _unreadable()).alias("reason"),
+        _opened("m.event", _texts(*FIELDS, "event"), options).alias("e"),
+    )
+    envelope = F.col("e").isNotNull() & F.col(f"e.{_BAD}").isNull()
+    return opened.select(
+        *_KAFKA[:-1],
+        F.when(F.size("headers") > 0, F.to_json(F.transform("headers", _header))).alias("kafka_headers"),
+        *("text", "unfit", "reason"),
+        F.when(envelope, F.col("m.event")).alias("event"),
+        # Broken JSON leaves the fields before the break.
+        F.when(F.col("reason").isNull(), F.when(envelope, _merged()).otherwise(F.col("m"))).alias("m"),
+    )
 
 
 def _unfit(limits: Limits) -> Column:
@@ -115,62 +104,53 @@ def _unfit(limits: Limits) -> Column:
     )
 
 
-def _reason() -> Column:
-    """Why a message goes to quarantine; null where it doesn't."""
+def _unreadable() -> Column:
+    """not_object or not_json, where from_json made nothing of a text; null elsewhere."""
     start = F.substring(F.ltrim(F.col("text"), F.lit(BLANKS)), 1, 1)
-    unreadable = F.col("m").isNull() | F.col(f"m.{_BAD}").isNotNull()
-    return F.coalesce(
-        F.col("unfit"),
-        F.when(unreadable, F.when(start.isin(*OTHER_JSON), "not_object").otherwise("not_json")),
-    )
+    kind = F.when(start.isin(*OTHER_JSON), "not_object").otherwise("not_json")
+    return F.when(F.col("m").isNull() | F.col(f"m.{_BAD}").isNotNull(), kind)
 
 
-def _columns(
-    named: DataFrame, limits: Limits, topic_ids: Mapping[str, str], ingest_time: datetime, options: dict[str, str]
-) -> DataFrame:
-    fine = F.col("reason").isNull()
-    key = F.col("key").cast("string")
-    key_text = F.when(F.is_valid_utf8(key), key)
+def _merged() -> Column:
+    """The fields of an envelope: the event's win over its own. Its two names of time count as one field."""
+    names = (*FIELDS, "event", _BAD)
+    fields = {name: F.coalesce(f"e.{name}", f"m.{name}") for name in names}
+    fields |= {"timestamp": F.coalesce("e.timestamp", "e.ts", "m.timestamp"), "ts": F.col("m.ts")}
+    return F.struct(*(fields[name].alias(name) for name in names))
+
+
+def _judged(message: DataFrame, limits: Limits, ingest_time: datetime, options: dict[str, str]) -> DataFrame:
+    """+ table, event_us and time_source, key_text, reward, and the fields of objects within the message."""
     ahead = timedelta(seconds=limits.max_ahead_s)
     kafka_us = F.unix_micros("timestamp")
     usable = kafka_us.between(EPOCH_2000_US, constant(_us(ingest_time + ahead), "bigint"))
-    timed = named.select(
+    key = F.col("key").cast("string")
+    timed = message.select(
         "*",
         _table().alias("table"),
         F.when(usable, kafka_us).otherwise(constant(_us(ingest_time), "bigint")).alias("kafka_us"),
-        F.when(fine, message_time_us(F.col("time"), number)).alias("told_us"),
-        key_text.alias("key_text"),
+        F.coalesce("m.timestamp", "m.ts").alias("time"),
+        number(F.coalesce("m.timestamp", "m.ts")).alias("time_number"),
+        F.when(F.is_valid_utf8(key), key).alias("key_text"),
+        number(F.col("m.reward")).alias("reward"),
     )
-    accepted = (F.col("told_us") >= EPOCH_2000_US) & (
-        F.col("told_us") <= F.col("kafka_us") + round(limits.max_ahead_s * 1e6)
+    told = F.col("told_us")
+    timed = timed.select("*", message_time_us(F.col("time"), lambda _: F.col("time_number")).alias("told_us"))
+    accepted = (told >= EPOCH_2000_US) & (told <= F.col("kafka_us") + round(limits.max_ahead_s * 1e6))
+    in_context = (F.col("table") == "actions") & F.col("m.result").isNull()
+    return timed.select(
+        *("topic", "partition", "offset", "timestamp", "key", "kafka_headers"),
+        *("text", "unfit", "reason", "event", "m", "table", "key_text", "reward"),
+        F.when(accepted, told.cast("bigint")).otherwise(F.col("kafka_us")).alias("event_us"),
+        F.when(accepted, "message").when(told.isNotNull(), "clamped").otherwise("kafka").alias("time_source"),
+        F.when(in_context, _opened("m.context", _texts("result"), options)).alias("in_context"),
+        F.when(F.col("table") == "learning", _opened("m.data", _texts(*REPORT), options)).alias("in_data"),
     )
-    event_us = F.when(accepted, F.col("told_us").cast("bigint")).otherwise(F.col("kafka_us"))
-    in_context = (F.col("table") == "actions") & F.col("result").isNull() & F.col("context").isNotNull()
-    in_data = (F.col("table") == "learning") & F.col("data").isNotNull()
-    dated = timed.select(
-        "*",
-        F.timestamp_micros(event_us).alias("event_time"),
-        F.coalesce(accepted, F.lit(False)).alias("accepted"),
-        F.when(in_context, F.from_json("context", _RESULT_SCHEMA, options)).alias("in_context"),
-        F.when(in_data, F.from_json("data", _REPORT_SCHEMA, options)).alias("in_data"),
-    )
-    made = {
-        **_origin(topic_ids, ingest_time),
-        **_own(options),
-        "payload": F.when(fine, F.col("text")),
-        "raw": F.when(~fine, F.col("value")),
-    }
-    names = ["table", *dict.fromkeys(c.name for t in MESSAGE_TABLES.values() for c in t.columns)]
-    return dated.select(*(made.get(name, F.col(name)).alias(name) for name in names))
-
-
-def _us(moment: datetime) -> int:
-    return round(moment.timestamp() * 1e6)
 
 
 def _table() -> Column:
     topic = F.col("topic")
-    started = (topic == ACTIONS) & (F.col("type") == ACTION_STARTED)
+    started = (topic == ACTIONS) & (F.col("m.type") == ACTION_STARTED)
     chosen = F.when(F.col("reason").isNotNull(), "quarantine").when(started, "events")
     for name, table in tables_by_topic().items():
         chosen = chosen.when(topic == name, table)
@@ -178,72 +158,50 @@ def _table() -> Column:
 
 
 def _origin(topic_ids: Mapping[str, str], ingest_time: datetime) -> dict[str, Column]:
-    told = F.col("told_us").isNotNull()
-    fine = F.col("reason").isNull()  # a broken message may have fields, those before the break
-    named, container, hostname = (
-        F.when(fine & (F.col(name) != ""), F.col(name)) for name in ("agent_id", "container", "hostname")
-    )
+    """The columns that every message table has."""
+    agent = (F.nullif(F.col(name), F.lit("")) for name in ("m.agent_id", "key_text", "m.container", "m.hostname"))
+    fine = F.col("reason").isNull()
+    event_time = F.timestamp_micros("event_us")
     return {
-        "agent_id": F.coalesce(named, F.nullif("key_text", F.lit("")), container, hostname, F.lit("unknown")),
-        "session_id": F.when(fine & (F.col("session_id") != ""), F.col("session_id")),
-        "event_id": F.when(fine & (F.col("event_id") != ""), F.col("event_id")),
+        "event_time": event_time,
+        "event_date": F.to_date(event_time),
+        "time_source": F.col("time_source"),
+        "agent_id": F.coalesce(*agent, F.lit("unknown")),
+        "session_id": F.nullif("m.session_id", F.lit("")),
+        "event_id": F.nullif("m.event_id", F.lit("")),
         "kafka_topic_id": _lookup(F.col("topic"), topic_ids),
         "kafka_partition": F.col("partition"),
         "kafka_offset": F.col("offset"),
         "kafka_topic": F.col("topic"),
         "kafka_timestamp": F.col("timestamp"),
         "kafka_key": F.when(F.col("key").isNotNull(), F.coalesce("key_text", _base64(F.col("key")))),
-        "kafka_headers": _headers(),
-        "time_source": F.when(F.col("accepted"), "message").when(told, "clamped").otherwise("kafka"),
+        "kafka_headers": F.col("kafka_headers"),
         "ingest_time": F.timestamp_micros(constant(_us(ingest_time), "bigint")),
-        "event_date": F.to_date("event_time"),
+        "payload": F.when(fine, F.col("text")),
+        "raw": F.when(~fine, F.coalesce("unfit", F.col("text").cast("binary"))),
+        "reason": F.col("reason"),
+        "error": F.when(fine, F.col("m.error")).otherwise(_lookup(F.col("reason"), ERRORS)),
     }
 
 
-def _lookup(key: Column, values: Mapping[str, str]) -> Column:
-    found = F.lit(None).cast("string")
-    for name, value in sorted(values.items()):
-        found = F.when(key == name, value).otherwise(found)
-    return found
-
-
-def _headers() -> Column:
-    def readable(header: Column) -> Column:
-        text = header["value"].cast("string")
-        valid = F.is_valid_utf8(text)
-        return F.struct(
-            header["key"].alias("key"),
-            F.when(valid, text).alias("value"),
-            F.when(~valid, _base64(header["value"])).alias("base64"),
-        )
-
-    return F.when(F.size("headers") > 0, F.to_json(F.transform("headers", readable)))
-
-
-def _base64(value: Column) -> Column:
-    """In one line: Spark breaks it after 76 characters."""
-    return F.translate(F.base64(value), "\r\n", "")
-
-
 def _own(options: dict[str, str]) -> dict[str, Column]:
-    is_action, is_learning = F.col("table") == "actions", F.col("table") == "learning"
-    reward = number(F.col("reward"))
-    progress = {name: F.coalesce(_sound("in_data")[name], F.col(name)) for name in REPORT}
+    """The columns of single tables; those that are a field's text as it is are left out."""
+    named = F.col("table").isin("actions", "learning")
+    sound = F.col(f"in_data.{_BAD}").isNull()
+    report = {name: F.coalesce(F.when(sound, F.col(f"in_data.{name}")), F.col(f"m.{name}")) for name in REPORT}
+    in_context = F.when(F.col(f"in_context.{_BAD}").isNull(), F.col("in_context.result"))
+    counts = ("input_tokens", "output_tokens", "action_count", "thought_count")
     return {
-        "tool": F.when(is_action | is_learning, F.coalesce("tool", "name")),
-        "success": F.coalesce(truth(F.col("success")), reward > 0),
-        "reward": reward,
-        "result": F.coalesce(F.col("result"), _sound("in_context")["result"]),
-        **{name: number(F.col(name)) for name in ("duration_ms", "cost_usd", "confidence")},
-        **{
-            name: whole_number(F.col(name))
-            for name in ("input_tokens", "output_tokens", "action_count", "thought_count")
-        },
-        "total_events": whole_number(progress["total_events"]),
-        **{name: number(progress[name]) for name in ("success_rate", "avg_reward")},
-        "learning_trend": progress["learning_trend"],
+        "tool": F.when(named, F.coalesce("m.tool", "m.name")),
+        "success": F.coalesce(truth(F.col("m.success")), F.col("reward") > 0),
+        "reward": F.col("reward"),
+        "result": F.coalesce(F.col("m.result"), in_context),
+        **{name: number(F.col(f"m.{name}")) for name in ("duration_ms", "cost_usd", "confidence")},
+        **{name: whole(F.col(f"m.{name}")) for name in counts},
+        "total_events": whole(report["total_events"]),
+        **{name: number(report[name]) for name in ("success_rate", "avg_reward")},
+        "learning_trend": report["learning_trend"],
         "metrics": F.when(F.col("table") == "metrics", _metrics(options)),
-        "error": F.when(F.col("reason").isNull(), F.col("error")).otherwise(_lookup(F.col("reason"), ERRORS)),
     }
 
 
@@ -256,5 +214,37 @@ def _metrics(options: dict[str, str]) -> Column:
         told = F.transform_values(F.map_from_entries(entries), lambda _, value: number(value))
         return F.map_filter(told, lambda name, value: value.isNotNull() & ~name.isin(*without))
 
-    candidates = (numbers(F.col("metrics")), numbers(F.col("event"), NO_METRICS), numbers(F.col("text"), NO_METRICS))
+    candidates = (numbers(F.col("m.metrics")), numbers(F.coalesce("event", "text"), NO_METRICS))
     return F.coalesce(*candidates, F.expr("map()").cast("map<string,double>"))
+
+
+def _opened(name: str, schema: str, options: dict[str, str]) -> Column:
+    """The fields of an object within the message, or of a text that is one (some producers encode twice)."""
+    text = F.col(name)
+    return F.when(F.ltrim(text, F.lit(BLANKS)).startswith("{"), F.from_json(text, schema, options))
+
+
+def _header(header: Column) -> Column:
+    text = header["value"].cast("string")
+    valid = F.is_valid_utf8(text)
+    return F.struct(
+        header["key"].alias("key"),
+        F.when(valid, text).alias("value"),
+        F.when(~valid, _base64(header["value"])).alias("base64"),
+    )
+
+
+def _base64(value: Column) -> Column:
+    """In one line: Spark breaks it after 76 characters."""
+    return F.translate(F.base64(value), "\r\n", "")
+
+
+def _lookup(key: Column, values: Mapping[str, str]) -> Column:
+    found = F.lit(None).cast("string")
+    for name, value in sorted(values.items()):
+        found = F.when(key == name, value).otherwise(found)
+    return found
+
+
+def _us(moment: datetime) -> int:
+    return round(moment.timestamp() * 1e6)
