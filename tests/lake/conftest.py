@@ -23,7 +23,7 @@ MakeLake = Callable[..., str]
 def empty_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A lake as a job leaves it that has started and received nothing."""
     lake = str(tmp_path_factory.mktemp("lake") / "lake")
-    create_missing(spark, lake)
+    create_missing(lake)
     return lake
 
 

@@ -62,7 +62,7 @@ def store(spark: SparkSession, settings: Settings, batch: Batch, die_before: str
         if table == die_before:
             raise KilledError(table)
 
-    create_missing(spark, settings.lake)
+    create_missing(settings.lake)
     rows = read_ranges(spark, spark_options(settings), batch.ranges)
     Store(settings, before_write=before_write).store(rows, batch)
 

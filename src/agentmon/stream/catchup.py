@@ -16,7 +16,7 @@ from agentmon.lake.running import read_running
 from agentmon.settings import Settings
 from agentmon.stream.figures import Figures
 from agentmon.stream.kafka import KafkaView
-from agentmon.stream.lake import Offsets
+from agentmon.stream.lake import LakeQuery, Offsets
 from agentmon.stream.live import MAX_BACKLOG, LiveQuery, Send, position_name
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class LiveSupervisor(threading.Thread):
         spark: SparkSession,
         kafka: KafkaView,
         spark_kafka: Mapping[str, str],
-        lake_position: Callable[[], Offsets],
+        lake: LakeQuery,
         send: Send,
         on_size: Callable[..., None],
     ) -> None:
@@ -43,7 +43,7 @@ class LiveSupervisor(threading.Thread):
         self._spark = spark
         self._kafka = kafka
         self._spark_kafka = spark_kafka
-        self._lake_position = lake_position
+        self._lake = lake
         self._send = send
         self._on_size = on_size
         self._asked_to_stop = threading.Event()
@@ -81,7 +81,9 @@ class LiveSupervisor(threading.Thread):
                 self._end()
             else:
                 self._on_size(**self._figures.size())
-        elif _behind(self._lake_position(), ends) <= MAX_BACKLOG:
+        elif not self._lake.is_warm():
+            return  # on a cold JVM both at once would have each wait for the other
+        elif _behind(self._lake.position, ends) <= MAX_BACKLOG:
             self._begin()
         else:
             self._publish_from_lake()
@@ -109,9 +111,10 @@ class LiveSupervisor(threading.Thread):
         self._query, self._live, self._figures = live.writer(self._spark, self._spark_kafka).start(), live, figures
 
     def _publish_from_lake(self) -> None:
-        if self._lake_position() == self._published:
+        at = dict(self._lake.position)
+        if at == self._published:
             return
-        self._published = self._lake_position()
+        self._published = at
         figures, position = self._read()
         newest = {(name, figures.window_of(agent.newest)) for name, agent in figures.agents.items()}
         _, topic_ids = self._kafka.topic_ids()

@@ -118,7 +118,7 @@ class Job:
         """Raises AgentmonError when the job can't go on."""
         settings, spark = self._settings, self._spark
         locks = self._take_locks()
-        create_missing(spark, settings.lake)
+        create_missing(settings.lake)
         spark.streams.addListener(Listener(self._progress))
         self._store = Store(settings, commit_lock=self._commit_lock(locks), before_write=self._before_write)
         failures: list[float] = []
@@ -218,9 +218,7 @@ class Job:
         set_aside(checkpoint)
         query = LakeQuery(settings, self._store, start, self._kafka.topic_ids, self._on_stored, checkpoint)
         frontend = FrontendPublisher(settings)
-        live = LiveSupervisor(
-            settings, spark, self._kafka, kafka, lambda: dict(query.position), frontend.send, self._on_live_size
-        )
+        live = LiveSupervisor(settings, spark, self._kafka, kafka, query, frontend.send, self._on_live_size)
         spark.sparkContext.setLocalProperty("spark.scheduler.pool", "lake")
         running = query.writer(spark, kafka).start()
         try:

@@ -46,6 +46,7 @@ class LakeQuery:
         self.position: Offsets = dict(start)
         self._running = threading.Lock()
         self._stopping = threading.Event()
+        self._batches = 0
 
     def writer(self, spark: SparkSession, kafka: Mapping[str, str]) -> DataStreamWriter:
         """The query, not yet started."""
@@ -78,7 +79,12 @@ class LakeQuery:
             batch = Batch(self._query_id, batch_id, ranges, now(), cluster_id)
             stored = self._store.store(rows, batch)
             self.position.update(end)
+            self._batches += 1
             self._on_stored(batch, stored, dict(self.position))
+
+    def is_warm(self) -> bool:
+        """Whether the first batch, which has everything to compile, is over or not asked for yet."""
+        return self._batches > 0 or not self._running.locked()
 
     def stop_after_batch(self) -> None:
         """Let the batch that is being stored be sealed, and store no more."""
