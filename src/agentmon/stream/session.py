@@ -15,6 +15,8 @@ SETTINGS = {
     "spark.sql.streaming.pollingDelay": "50ms",
     "spark.sql.streaming.minBatchesToRetain": "20",
     "spark.sql.maxConcurrentOutputFileWriters": "8",  # else every write sorts its rows by partition first
+    # The JVM never compiles a longer method; Spark's own limit lets it make some that are interpreted for good.
+    "spark.sql.codegen.hugeMethodLimit": "8000",
     # Above so many groups Spark would sort all rows instead; the newest rewards of 100,000 groups are some 100 MB.
     "spark.sql.objectHashAggregate.sortBased.fallbackThreshold": "100000",
     "spark.databricks.delta.snapshotPartitions": "1",
