@@ -76,10 +76,11 @@ class LiveQuery:
     def writer(self, spark: SparkSession, kafka: Mapping[str, str]) -> DataStreamWriter:
         """The query, not yet started."""
         rows = read_stream(spark, kafka, self.position, maxOffsetsPerTrigger=str(MAX_BATCH))
+        interval = min(self._settings.live_interval_s, self._settings.monitor_interval_s)
         return (
             rows.writeStream.queryName(NAME)
             .option("checkpointLocation", self._checkpoint)
-            .trigger(processingTime=f"{round(self._settings.live_interval_s * 1000)} milliseconds")
+            .trigger(processingTime=f"{round(interval * 1000)} milliseconds")
             .foreachBatch(self._on_batch)
         )
 
