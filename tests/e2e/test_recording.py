@@ -18,7 +18,7 @@ from agentmon.contracts.topics import FRONTEND
 from agentmon.settings import project_root
 
 AGENTS = [f"gpt-4o-airline-{n}" for n in range(4)]
-PATIENCE_S = 420.0
+PATIENCE_S = 240.0
 
 
 def agentmon(home: Path, *arguments: str) -> str:

@@ -105,11 +105,13 @@ def test_names_are_bounded() -> None:
     assert sum(usage.values()) == 3 * MAX_NAMES
 
 
-def test_silent_agents_are_dropped() -> None:
+def test_agents_that_nothing_was_heard_of_are_dropped_however_old_their_events() -> None:
     state = figures(silence_s=3600)
-    state.add([action(0, agent_id="old"), action(7000, agent_id="new")])
-    assert state.drop_silent(T0 + 7000 * SECOND) == 1
-    assert set(state.agents) == {"new"}
+    state.add([action(0, agent_id="quiet"), action(0, agent_id="heard")])
+    now = state.agents["heard"].heard
+    state.agents["quiet"].heard = now - 3601
+    assert state.drop_silent(now) == 1
+    assert set(state.agents) == {"heard"}
 
 
 def test_newest_metric_wins() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from bisect import insort
 from collections import Counter
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ class Agent:
     windows: dict[int, Window] = field(default_factory=dict)
     newest: int = 0
     late: int = 0
+    heard: float = field(default_factory=time.time)  # by our clock, epoch seconds: events may be last year's
 
 
 def keep_recent(recent: list[tuple[Order, float]], order: Order, reward: float) -> None:

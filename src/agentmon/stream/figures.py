@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -47,7 +48,7 @@ class Figures:
     def __init__(self, window_s: float, watermark_s: float, silence_s: float) -> None:
         self._window_us = round(window_s * 1e6)
         self._watermark_us = round(watermark_s * 1e6)
-        self._silence_us = round(silence_s * 1e6)
+        self._silence_s = silence_s
         self.agents: dict[str, Agent] = {}
 
     def window_of(self, at: int) -> int:
@@ -70,7 +71,9 @@ class Figures:
                 _count_in_window(agent.windows.setdefault(start, Window()), row)
             _count(agent, row)
             changed.add((row.agent_id, start))
+        now = time.time()
         for name in {name for name, _ in changed}:
+            self.agents[name].heard = now
             self._close_windows(self.agents[name])
         return changed
 
@@ -79,9 +82,9 @@ class Figures:
         for start in closed:
             del agent.windows[start]
 
-    def drop_silent(self, now_us: int) -> int:
-        """Forget agents without an event for so long; the lake keeps them. Returns how many."""
-        silent = [name for name, agent in self.agents.items() if agent.newest < now_us - self._silence_us]
+    def drop_silent(self, now_s: float) -> int:
+        """Forget agents that nothing was heard of for so long; the lake keeps them. Returns how many."""
+        silent = [name for name, agent in self.agents.items() if agent.heard < now_s - self._silence_s]
         for name in silent:
             del self.agents[name]
         return len(silent)

@@ -104,7 +104,7 @@ class LiveQuery:
         ]
         newest = newest_per_agent(shown, self._settings.newest_rows)
         self._send([*newest, *self._figures.messages(changed, position_name(end, topic_ids))])
-        self._figures.drop_silent(int(time.time() * 1e6))
+        self._figures.drop_silent(time.time())
 
     def stop_after_batch(self) -> None:
         """Let the batch that is being published end, and publish no more."""

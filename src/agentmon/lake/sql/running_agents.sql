@@ -1,4 +1,8 @@
--- Figures of every agent that was heard of since then, over all that the lake has of it.
+-- Figures of every agent that was heard of since then, over all that the lake has of it. Heard of: by the
+-- job's clock, not by the events' own, or a recording of last year would never have figures.
+WITH recent AS (
+    SELECT DISTINCT query_id, batch_id FROM ledger WHERE kind = 'stored' AND committed_at >= to_timestamp($since_s)
+)
 SELECT
     agent_id,
     sum(actions + thoughts + learning + metrics + other + quarantined)::BIGINT AS events,
@@ -11,5 +15,6 @@ SELECT
     coalesce(sum(learning_reward_sum), 0) AS learning_reward_sum,
     epoch_us(max(last_event_time)) AS newest_us
 FROM summaries
+LEFT JOIN recent USING (query_id, batch_id)
 GROUP BY agent_id
-HAVING max(last_event_time) >= to_timestamp($since_s)
+HAVING bool_or(recent.batch_id IS NOT NULL) OR max(last_event_time) >= to_timestamp($since_s)

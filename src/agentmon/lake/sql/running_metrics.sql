@@ -4,7 +4,7 @@ WITH entries AS (
     FROM metrics AS m
     JOIN positions AS p ON p.topic_id = m.kafka_topic_id AND p.partition = m.kafka_partition
     SEMI JOIN running ON running.agent_id = m.agent_id
-    WHERE m.kafka_offset < p.end_offset AND m.event_date >= to_timestamp($since_s)::DATE
+    WHERE m.kafka_offset < p.end_offset AND m.ingest_time >= to_timestamp($since_s)
 )
 SELECT
     agent_id,
