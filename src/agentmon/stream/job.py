@@ -23,7 +23,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
 from agentmon.contracts.topics import is_read
-from agentmon.errors import AgentmonError, KafkaUnreachable
+from agentmon.errors import AgentmonError, KafkaUnreachable, LakeBusyError
 from agentmon.lake.files import is_local, local_path
 from agentmon.lake.ledger import has_batch, read_positions
 from agentmon.live.client import spark_options
@@ -64,7 +64,6 @@ def run(settings: Settings, options: Options, before_write: Callable[[str], None
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("py4j").setLevel(logging.WARNING)
     status = JobStatus(settings)
-    status.write("starting")
     stopping = threading.Event()
     try:
         spark = start_session()
@@ -73,7 +72,6 @@ def run(settings: Settings, options: Options, before_write: Callable[[str], None
         try:
             Job(settings, options, spark, status, stopping, before_write).run()
         finally:
-            status.write("stopping")
             spark.stop()
     except AgentmonError as error:
         return _failed(status, settings, error)
@@ -84,7 +82,8 @@ def run(settings: Settings, options: Options, before_write: Callable[[str], None
 
 
 def _failed(status: JobStatus, settings: Settings, error: AgentmonError, cause: BaseException | None = None) -> int:
-    status.write("failed", str(error))
+    if not isinstance(error, LakeBusyError):
+        status.write("failed", str(error))
     if settings.log_level == "DEBUG":
         log.error("%s", error, exc_info=cause or error)
     else:
@@ -118,6 +117,8 @@ class Job:
         """Raises AgentmonError when the job can't go on."""
         settings, spark = self._settings, self._spark
         locks = self._take_locks()
+        # Not before: a job that is refused leaves the word of the one that runs alone.
+        self._status.write("starting")
         create_missing(settings.lake)
         spark.streams.addListener(Listener(self._progress))
         self._store = Store(settings, commit_lock=self._commit_lock(locks), before_write=self._before_write)
