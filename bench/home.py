@@ -76,7 +76,8 @@ class Stack:
 
     def wait_sealed(self, count: int, timeout_s: float = 600.0) -> float:
         """Wait until the ledger has so many; the epoch second of the last commit."""
-        wait(lambda: self.sealed() >= count, timeout_s, f"{count} messages in the lake")
+        # Looking costs a third of a second of one core, which the job has not got then: seldom.
+        wait(lambda: self.sealed() >= count, timeout_s, f"{count} messages in the lake", pause_s=2.0)
         with open_lake(self.settings.lake, ("ledger",)) as con:
             (last,) = con.execute("SELECT epoch(max(committed_at)) FROM ledger").fetchone() or (0.0,)
         return float(last)
