@@ -12,6 +12,7 @@ from typing import Any
 from agentmon.errors import SettingError
 
 DEFAULT_BOOTSTRAP = "localhost:9092"
+CODECS = ("auto", "zstd", "lz4", "gzip", "none")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -65,6 +66,19 @@ def _level(value: str) -> str:
     if value.upper() not in _LEVELS:
         raise ValueError
     return value.upper()
+
+
+def _fraction(value: str) -> float:
+    number = float(value)
+    if not 0 <= number <= 1:
+        raise ValueError
+    return number
+
+
+def _codec(value: str) -> str:
+    if value.lower() not in CODECS:
+        raise ValueError
+    return value.lower()
 
 
 def _depth(value: str) -> int:
@@ -158,6 +172,40 @@ class Settings:
         _positive,
         "seconds > 0",
         "running figures of an agent silent for so long are dropped from memory",
+    )
+    agent_id: str | None = _setting(
+        "AGENTMON_AGENT_ID", None, _text, "text", "who a publisher speaks for, if not the project folder's name"
+    )
+    session_id: str | None = _setting(
+        "AGENTMON_SESSION_ID", None, _text, "text", "the run a publisher's messages belong to, if not one a process"
+    )
+    linger_s: float = _setting(
+        "AGENTMON_LINGER", 0.02, _positive, "seconds > 0", "how long a publisher gathers messages into one request"
+    )
+    batch_bytes: int = _setting(
+        "AGENTMON_BATCH_BYTES", 128 * 1024, _count, "bytes > 0", "how much it sends to a partition in one piece"
+    )
+    codec: str = _setting(
+        "AGENTMON_CODEC", "auto", _codec, " or ".join(CODECS), "how messages are compressed; auto takes the best there"
+    )
+    spill_bytes: int = _setting(
+        "AGENTMON_SPILL_BYTES",
+        256 * 1024 * 1024,
+        _count,
+        "bytes > 0",
+        "how much a publisher keeps on disk for Kafka to come back; what is newer is dropped and counted",
+    )
+    exit_wait_s: float = _setting(
+        "AGENTMON_EXIT_WAIT", 2.0, _positive, "seconds > 0", "how long a process waits at its end for Kafka"
+    )
+    thought_sample: float = _setting(
+        "AGENTMON_THOUGHT_SAMPLE", 1.0, _fraction, "0..1", "the fraction of thoughts that is published"
+    )
+    max_text_chars: int = _setting(
+        "AGENTMON_MAX_TEXT", 32_768, _count, "characters > 0", "longer texts are cut, with a mark that says so"
+    )
+    redact: bool = _setting(
+        "AGENTMON_REDACT", True, _flag, "true or false", "whether secrets are taken out before they leave the process"
     )
     lake_uri: str | None = _setting(
         "AGENTMON_LAKE", None, _text, "a path or URI", "where the tables lie, if not in AGENTMON_HOME/lake"

@@ -18,12 +18,26 @@ READ_PATTERN = r"^agent\.(?!monitor\.).+$"
 #: type of a message that announces an action; counted as an action only once it has ended.
 ACTION_STARTED = "action_started"
 
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
+#: Header of a message that may be a second sending; its event_id tells. The value says nothing.
+MAYBE_REPEAT = "agentmon-maybe-repeat"
+
 _TABLES = {ACTIONS: "actions", THOUGHTS: "thoughts", LEARNING: "learning", METRICS: "metrics"}
 
 
 def is_read(topic: str) -> bool:
     """Whether the job reads this topic into the lake."""
     return re.match(READ_PATTERN, topic) is not None
+
+
+def is_publishable(topic: str) -> bool:
+    """Whether an agent may publish there: what the job reads, by a name that Kafka takes.
+
+    >>> [is_publishable(name) for name in ("agent.tasks", "agent.monitor.frontend", "other", "agent.a b")]
+    [True, False, False, False]
+    """
+    return is_read(topic) and _NAME.fullmatch(topic) is not None
 
 
 def table_of(topic: str, message_type: str | None = None) -> str:

@@ -22,6 +22,8 @@ T = TypeVar("T")
 #: A broker that was killed takes longer to be back than one question may take.
 _PATIENCE = 3
 
+_OURS = "agentmon_set_it_up"
+
 _LOGIN_MODULES = {
     "PLAIN": "org.apache.kafka.common.security.plain.PlainLoginModule",
     "SCRAM-SHA-256": "org.apache.kafka.common.security.scram.ScramLoginModule",
@@ -67,6 +69,9 @@ def spark_options(settings: Settings) -> dict[str, str]:
 def set_up_logging(settings: Settings) -> None:
     """kafka-python's own log: all of it on stderr with KAFKA_DEBUG, else none; our errors say what matters."""
     log = logging.getLogger("kafka")
+    if log.handlers and not getattr(log, _OURS, False):
+        return  # the program that we are a guest in uses kafka-python itself
+    setattr(log, _OURS, True)
     log.propagate = False
     log.handlers.clear()
     if settings.kafka_debug:
@@ -138,7 +143,7 @@ class Connection:
     def _open(self) -> KafkaAdminClient:
         with self._lock:
             if self._client is None:
-                _knock(self._settings.bootstrap)
+                knock(self._settings.bootstrap)
                 self._client = KafkaAdminClient(
                     **client_config(self._settings),
                     request_timeout_ms=int(self._timeout_s * 1000),
@@ -164,7 +169,7 @@ def _may_pass(error: Exception, has_answered: bool) -> bool:
     return has_answered
 
 
-def _knock(bootstrap: str) -> None:
+def knock(bootstrap: str) -> None:
     """Raises OSError where nothing listens at any of the addresses: kafka-python would wait for them to appear."""
     refusal: OSError | None = None
     for server in bootstrap.split(","):
