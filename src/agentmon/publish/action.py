@@ -51,7 +51,7 @@ class Action:
         self._began = time.perf_counter()
         started = {"tool": self.tool, "action": self.action, "context": self.context, "reasoning": self.reasoning}
         told = {"type": ACTION_STARTED, "span_id": self.span_id, **self.fields, **started}
-        self._publisher._publish(ACTIONS, told, **self._who)
+        self._publisher._publish(ACTIONS, told, self._who["agent_id"], self._who["session_id"])
         return self
 
     def end(self, error: BaseException | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Mapping
@@ -23,9 +24,24 @@ class Cleaner:
     def __init__(self, max_text: int, redactor: Redactor | None) -> None:
         self._max_text = max_text
         self._redactor = redactor
+        self._looks = False  # at every text; a message whose JSON shows no sign of a secret needs none of that
+        self._closely: Cleaner | None = None
+        if redactor is not None:
+            self._closely = copy.copy(self)
+            self._closely._looks = True
 
     def message(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """A whole message, field by field; fields without a value are left out."""
+        """A whole message; fields without a value are left out."""
+        plain = self._fields(message)
+        if self._redactor is not None and self._closely is not None and not self._looks:
+            try:
+                is_suspect = self._redactor.may_hold_one(json.dumps(plain, ensure_ascii=False))
+            except Exception:  # noqa: BLE001 - a pattern of the user's; better to look twice
+                is_suspect = True
+            return self._closely._fields(message) if is_suspect else plain
+        return plain
+
+    def _fields(self, message: Mapping[str, Any]) -> dict[str, Any]:
         return {
             str(name): value if name in PLAIN_FIELDS and isinstance(value, (str, float)) else self._field(name, value)
             for name, value in message.items()
@@ -47,6 +63,8 @@ class Cleaner:
 
     def value(self, value: Any, depth: int = 0) -> Any:
         """One value as JSON knows it."""
+        if type(value) is str:
+            return self._text(value)
         if value is None or value is True or value is False:
             return value
         if isinstance(value, int):
@@ -87,9 +105,11 @@ class Cleaner:
 
     def _text(self, text: str) -> str:
         full, most = len(text), self._max_text
+        if full <= most and not self._looks:
+            return text
         if full > most:
             text = text[: most + _BEYOND]
-        if self._redactor is not None:
+        if self._redactor is not None and (self._looks or full > most):
             text = self._redactor.text(text)
         return f"{text[:most]}… [cut, {full} characters]" if full > most else text
 

@@ -173,7 +173,7 @@ class Delivery:
             self._wait(str(error))
         except OSError as error:
             self._wait(f"messages can't be read back ({error})")
-        except Exception as error:  # noqa: BLE001 - a bug of ours, or of a library, must not end it all in silence
+        except Exception as error:
             self._wait(f"sending failed ({type(error).__name__}: {error})")
             log.debug("sending failed", exc_info=True)
 
@@ -335,8 +335,7 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    for delivery in _forking:
-        _never_collected.append(delivery.after_fork())
+    _never_collected.extend(delivery.after_fork() for delivery in _forking)
 
 
 atexit.register(_close_all)

@@ -9,6 +9,7 @@ been on its way; what lies between may have been sent, and whoever goes on after
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import secrets
@@ -86,7 +87,7 @@ class Journal:
         done = 0
         try:
             while done < len(frame):
-                done += os.write(self._writer, frame[done:] if done else frame)
+                done += _write(self._writer, frame[done:] if done else frame)
         except OSError:
             if done:  # half a message must not stand before the next one
                 os.ftruncate(self._writer, self.written - self._segments[-1])
@@ -182,6 +183,21 @@ class Journal:
                 place = record.end
             if place == before:
                 return place
+
+
+# os.write() lets other threads in, and a busy one keeps the agent waiting for Python's switch interval, 5 ms; a write
+# to the page cache takes microseconds. So it is called without letting go of the interpreter.
+_libc = ctypes.PyDLL(None, use_errno=True)
+_libc.write.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t)
+_libc.write.restype = ctypes.c_ssize_t
+
+
+def _write(fd: int, data: bytes) -> int:
+    written = int(_libc.write(fd, data, len(data)))
+    if written < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return written
 
 
 def left_behind(root: Path) -> Iterator[Path]:

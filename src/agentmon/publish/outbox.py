@@ -160,8 +160,8 @@ class Outbox:
                 source.pending -= done + refused
         source.acknowledge(place)
         if source in self._adopted and source.acked >= source.written:
-            self._adopted.remove(source)  # type: ignore[arg-type]
-            source.close()  # type: ignore[attr-defined]
+            self._adopted.remove(source)
+            source.close()
 
     def give_up(self, source: Source) -> int:
         """A journal that can't be read any more, as somebody deleted it: what it held is lost, and counted."""
@@ -171,7 +171,7 @@ class Outbox:
             if source is self._journal:
                 self._journal = None
             elif source in self._adopted:
-                self._adopted.remove(source)  # type: ignore[arg-type]
+                self._adopted.remove(source)
         source.drop()  # type: ignore[attr-defined]
         return lost
 

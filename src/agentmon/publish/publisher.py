@@ -258,7 +258,7 @@ class AgentStreamingPublisher:
             accepted = self._delivery.outbox.accept(topic, key, value, maybe_repeat)
             self._delivery.wake()
             return event_id if accepted else None
-        except Exception:  # noqa: BLE001 - whatever goes wrong here is no reason for an agent to stop
+        except Exception:
             log.warning("a message to %s could not be published", topic, exc_info=True)
             return None
 
@@ -267,7 +267,7 @@ class AgentStreamingPublisher:
         assert self._keep is not None
         try:
             kept = self._keep(topic, message)
-        except Exception:  # noqa: BLE001 - the user's code
+        except Exception:
             log.warning("the filter failed: the message to %s is left out", topic, exc_info=True)
             kept = None
         if kept is True or isinstance(kept, dict):

@@ -18,8 +18,7 @@ _FIELDS = (
 #: A token is a secret only where it looks like one: models have tokens too, and so have pages.
 _TOKEN = "token"  # noqa: S105 - the name of a field
 _SHORTEST_TOKEN = 12
-_WORD_BEFORE = re.compile(r"[a-z]\Z")
-_MOST_NAMES = 200
+_WORDS = tuple(dict.fromkeys(word for pattern in PATTERNS for word in pattern.words))
 _SEPARATORS = str.maketrans("", "", "-_ .")
 
 
@@ -47,6 +46,10 @@ class Redactor:
             return False
         return kind == "secret" or (len(value) >= _SHORTEST_TOKEN and " " not in str(value))
 
+    def may_hold_one(self, text: str) -> bool:
+        """Whether it is worth while to look at a message's texts one by one: a quick look at its JSON."""
+        return bool(self._own) or any(word in text for word in _WORDS) or bool(_settings(text))
+
     def text(self, text: str) -> str:
         """The text without its secrets."""
         if len(text) < 8:
@@ -58,7 +61,7 @@ class Redactor:
                     break
         for pattern in self._own:
             text = _take_out(pattern, text)
-        return _take_out_settings(text) if "=" in text or ":" in text else text
+        return _without(text, _settings(text)) if "=" in text or ":" in text else text
 
 
 def _take_out(pattern: Pattern, text: str) -> str:
@@ -70,27 +73,29 @@ def _take_out(pattern: Pattern, text: str) -> str:
     return pattern.regex.sub(gone, text)
 
 
-def _take_out_settings(text: str) -> str:
-    """password=…, "api_key": "…": the names are searched for as words, which is quick, and looked at one by one."""
+def _settings(text: str) -> list[tuple[int, int]]:
+    """Where the values of password=…, "api_key": "…" lie: names are searched for as words, which is quick."""
     low = text.lower()
     if len(low) != len(text):  # a few letters grow in lower case; then places differ
         low = "".join(c.lower() if c.isascii() else c for c in text)
     spans: list[tuple[int, int]] = []
     for name in NAMES:
         at = low.find(name)
-        looked = 0
-        while at >= 0 and looked < _MOST_NAMES:
-            looked += 1
+        while at >= 0:
             end = at + len(name)
             found = VALUE.match(text, end)
-            if found and not text.startswith(GONE, found.start(found.lastgroup or 0)):
-                spans.append(found.span(found.lastgroup or 0))
+            if found:
+                span = found.span(found.lastgroup or 0)
+                if not text.startswith(GONE, span[0]):
+                    spans.append(span)
             at = low.find(name, end)
-    if not spans:
-        return text
+    return spans
+
+
+def _without(text: str, spans: list[tuple[int, int]]) -> str:
     parts, last = [], 0
     for start, end in sorted(spans):
         if start >= last:
             parts += [text[last:start], GONE]
             last = end
-    return "".join((*parts, text[last:]))
+    return "".join((*parts, text[last:])) if parts else text

@@ -31,7 +31,7 @@ PATTERNS = (
         flags=re.DOTALL,
     ),
     _p("private key", ("PuTTY-User-Key-File",), r"PuTTY-User-Key-File-\d.*", flags=re.DOTALL),
-    _p("password in a URL", ("://",), r"://[^:/?#\[\]@!$&'()*+,;=\s]{0,200}:([^/?#\[\]@\s]{1,300})@", 1),
+    _p("password in a URL", ("@",), r"://[^:/?#\[\]@!$&'()*+,;=\s]{0,200}:([^/?#\[\]@\s]{1,300})@", 1),
     _p("AWS key", ("AKIA", "ASIA", "ABIA", "ACCA", "A3T"), r"(?:A3T[A-Z0-9]|ABIA|ACCA|AKIA|ASIA)[0-9A-Z]{16}"),
     _p(
         "AWS secret",
@@ -63,9 +63,9 @@ PATTERNS = (
     _p("Slack hook", ("hooks.slack.com",), r"https://hooks\.slack\.com/services/(T[a-zA-Z0-9_]+/B[a-zA-Z0-9_]+/[a-zA-Z0-9_]+)", 1),
     _p("Square key", ("sq0csp-", "sq0atp-"), r"sq0(?:csp|atp)-[0-9A-Za-z\\\-_]{22,43}"),
     _p("Stripe key", ("k_live_", "k_test_"), r"(?:r|s)k_(?:live|test)_[0-9a-zA-Z]{24,}"),
-    _p("Telegram token", (":",), r"(?<!\d)\d{8,10}:[0-9A-Za-z_\-]{35}(?![0-9A-Za-z_\-])"),
+    _p("Telegram token", (":AA",), r"(?<!\d)\d{8,10}:AA[0-9A-Za-z_\-]{33}(?![0-9A-Za-z_\-])"),
     _p("Twilio key", ("AC", "SK"), r"(?<![A-Za-z0-9])(?:AC|SK)[a-f0-9]{32}(?![A-Za-z0-9])"),
-    _p("Discord token", (".",), r"(?<![\w.])[MNO][a-zA-Z\d_\-]{23,25}\.[a-zA-Z\d_\-]{6}\.[a-zA-Z\d_\-]{27,38}(?![\w.])"),
+    _p("Discord token", ("MT", "Mz", "Nz", "Nj", "ND", "NT", "OD", "OT", "MD", "Mj"), r"(?<![\w.])[MNO][a-zA-Z\d_\-]{23,25}\.[a-zA-Z\d_\-]{6}\.[a-zA-Z\d_\-]{27,38}(?![\w.])"),
     _p("Artifactory key", ("AKC",), r"(?<![A-Za-z0-9])AKC[a-zA-Z0-9]{60,}"),
     _p("login", ("Bearer ", "bearer ", "Basic ", "basic "), r"\b[Bb](?:earer|asic) ((?=[A-Za-z._~+/\-]{0,60}[0-9=])[A-Za-z0-9._~+/\-]{16,2000}={0,2})", 1),
 )  # fmt: skip
@@ -79,9 +79,12 @@ NAMES = (
 
 #: What follows such a word: the rest of its name, what sets it, and a value. With '=' or in quotes anything but
 #: blanks; after a colon alone only what has a digit, as "password: required" is prose.
+#: Quotes may be escaped, several times over in JSON within JSON.
+_QUOTE = r"\\{0,7}[\"']"
 VALUE = re.compile(
-    r"(?:_[a-z0-9_]{1,20})?[\"']?\]?\s{0,3}(?:"
-    r"(?::=|=>|=)\s{0,3}(?:\\?[\"'](?P<a>[^\"'\n\\]{4,500})\\?[\"']|(?P<b>[^\s\"',;&<>(){}\[\]]{6,500}))"
-    r"|:\s{0,3}(?:\\?[\"'](?P<c>[^\"'\n\\]{4,500})\\?[\"']|(?P<d>(?=[^\s\"',;]{0,60}\d)[^\s\"',;&<>(){}\[\]]{6,500})))",
+    rf"(?:_[a-z0-9_]{{1,20}})?(?:{_QUOTE})?\]?\s{{0,3}}(?:"
+    rf"(?::=|=>|=)\s{{0,3}}(?:{_QUOTE}(?P<a>[^\"'\n\\]{{4,500}})\\*[\"']|(?P<b>[^\s\"',;&<>(){{}}\[\]\\]{{6,500}}))"
+    rf"|:\s{{0,3}}(?:{_QUOTE}(?P<c>[^\"'\n\\]{{4,500}})\\*[\"']"
+    rf"|(?P<d>(?=[^\s\"',;]{{0,60}}\d)[^\s\"',;&<>(){{}}\[\]\\]{{6,500}})))",
     re.IGNORECASE,
 )
