@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 from agentmon.errors import AgentmonError, Exit
 
 #: Each has `register(app)`; in the order of the help.
-GROUPS = ("agentmon_cli.stack", "agentmon_cli.read", "agentmon_cli.account")
+GROUPS = ("agentmon_cli.stack", "agentmon_cli.read", "agentmon_cli.account", "agentmon_cli.send")
 
 
 def build() -> typer.Typer:

@@ -74,6 +74,30 @@ def test_up_leaves_what_runs_alone(home: Path) -> None:
     assert told(home)["jvm_pid"] == before["jvm_pid"]
 
 
+def test_selftest_follows_one_of_each_kind(home: Path) -> None:
+    paths = json.loads(agentmon(home, "selftest", "--json", "--timeout", "120"))
+    assert [path["kind"] for path in paths] == ["event", "action", "thought", "learning", "metrics"]
+    assert all(path["kafka_s"] and path["delta_s"] for path in paths)
+    assert [path["kind"] for path in paths if path["live_s"] is None] == ["event"]
+
+
+def test_first_python_of_the_readme_shows_in_status(home: Path, tmp_path: Path) -> None:
+    text = (project_root() / "README.md").read_text()
+    example = text.partition("```python\n")[2].partition("```")[0]
+    env = {**os.environ, "AGENTMON_HOME": str(home)}
+    ran = subprocess.run(
+        [sys.executable, "-c", example], capture_output=True, text=True, check=False, cwd=tmp_path, env=env
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    end = time.monotonic() + PATIENCE_S
+    while not (agents := json.loads(agentmon(home, "status", "--json"))["agents"]):
+        assert time.monotonic() < end
+        time.sleep(1)
+    (agent,) = agents  # the self-test's is left out
+    assert (agent["agent_id"], agent["actions"], agent["thoughts"], agent["success_rate"]) == ("my-agent", 1, 1, 1.0)
+    assert agent["memory_bytes"] > 1_000_000, "the publisher's own report at its end"
+
+
 @pytest.mark.parametrize("victim", ["jvm_pid", "driver_pid"])
 def test_up_mends_the_job_after_kill_9(home: Path, victim: str) -> None:
     before = processes(home)

@@ -41,7 +41,8 @@ class AgentStreamingPublisher:
 
     `project_root` is the agent's folder: messages wait there, in .agentmon-spill, while Kafka is away. `agent_id`
     defaults to AGENTMON_AGENT_ID, then to the folder's name; `session_id` to AGENTMON_SESSION_ID, then to one per
-    publisher. `keep` filters, `redactor` replaces the built-in one; all else is a setting (docs/settings.md).
+    publisher ("" is none). `keep` filters, `redactor` replaces the built-in one; all else is a setting
+    (docs/settings.md). `reports` are the process's own metrics, every AGENT_METRICS_INTERVAL.
 
     Raises UsageError where project_root is no folder, and SettingError where an environment variable can't be used.
     """
@@ -62,7 +63,7 @@ class AgentStreamingPublisher:
             raise UsageError(f"{root} is no folder: give the agent's project folder")
         self._settings = settings or Settings.from_env()
         self.agent_id = agent_id or self._settings.agent_id or root.resolve().name or "agent"
-        self.session_id = session_id or self._settings.session_id or _new_session(self.agent_id)
+        self.session_id = self._settings.session_id or _new_session(self.agent_id) if session_id is None else session_id
         self._keep = keep
         most = self._settings.max_text_chars
         self._cleaner = Cleaner(most, (redactor or Redactor()) if self._settings.redact else None)
@@ -245,9 +246,12 @@ class AgentStreamingPublisher:
             given = message.get("agent_id"), message.get("session_id"), message.get("event_id")
             agent = str_of(agent_id or given[0] or self.agent_id)
             event_id = str_of(given[2] or self._numbers.next(self._measures))
-            plain = self._cleaner.message({"timestamp": time.time(), **message})
-            plain |= {"agent_id": agent, "session_id": str_of(session_id or given[1] or self.session_id)}
-            plain["event_id"] = event_id
+            is_timed = message.get("timestamp") is not None or message.get("ts") is not None
+            plain = self._cleaner.message(message if is_timed else {"timestamp": time.time(), **message})
+            plain |= {"agent_id": agent, "event_id": event_id}
+            session = session_id if session_id is not None else given[1] or self.session_id
+            if session:
+                plain["session_id"] = str_of(session)
             if self._keep is not None:
                 kept = self._kept(topic, plain)
                 if kept is None:

@@ -1,0 +1,116 @@
+"""publish, feedback, selftest, bridge and serve: the ways in from a shell."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Form = Annotated[str, typer.Option("--format", help="table, json or csv.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands that publish."""
+    for command in (publish, feedback, selftest):
+        app.command()(command)
+
+
+def publish(
+    kind: Annotated[str, typer.Argument(help="actions, thoughts, learning, metrics, or a topic agent.NAME.")],
+    messages: Annotated[list[str] | None, typer.Argument(help="JSON objects; none: JSON lines from stdin.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Agent of messages that name none.")] = None,
+    session: Annotated[str | None, typer.Option(help="Session of messages that name none.")] = None,
+) -> None:
+    """Publish JSON lines from stdin, or the given objects; exit 1 if any line is bad."""
+    from agentmon.errors import Exit, UsageError
+    from agentmon.publish.shell import home_publisher, publish_lines, topic_of
+    from agentmon.settings import Settings
+
+    settings, topic = Settings.from_env(), topic_of(kind)
+    if not messages and sys.stdin.isatty():
+        raise UsageError("nothing to publish: give a JSON object, or JSON lines on stdin")
+    with home_publisher(settings, agent, session or settings.session_id) as publisher:
+        told = publish_lines(publisher, topic, messages or sys.stdin.buffer)
+    for line in told.bad:
+        _note(f"agentmon: {line}")
+    _note(f"{told.sent} messages to {topic}, all acknowledged by Kafka")
+    if told.bad:
+        raise typer.Exit(int(Exit.FAILED))
+
+
+def feedback(
+    session: Annotated[str, typer.Argument(help="The run, as agentmon sessions shows it.")],
+    reward: Annotated[float, typer.Option(help="How good it was: 1 good, 0 bad, or your own scale.")],
+    note: Annotated[str | None, typer.Option(help="Why.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Whose run, where agents share the session's id.")] = None,
+    by: Annotated[str | None, typer.Option(help="Who says so; you, if left out.")] = None,
+) -> None:
+    """Give a run a person's reward, which ends it."""
+    import getpass
+    import math
+
+    from agentmon.errors import UsageError
+    from agentmon.publish.shell import give_feedback, home_publisher
+    from agentmon.settings import Settings
+
+    if not math.isfinite(reward):
+        raise UsageError(f"--reward {reward} can't be used: it takes a number")
+    settings = Settings.from_env()
+    agent_id, session_id, at = _whose(settings, session, agent)
+    with home_publisher(settings, agent_id, session_id) as publisher:
+        give_feedback(publisher, reward, by=by or getpass.getuser(), note=note, at=at)
+    _note(f"reward {reward:g} for {session} of {agent_id}: acknowledged by Kafka")
+
+
+def selftest(
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for each hop.")] = 60.0,
+    form: Form = "table",
+    as_json: AsJson = False,
+) -> None:
+    """Publish one of each kind and follow it to its live message and its row; exit 1 names where it got stuck."""
+    from agentmon.errors import UsageError
+    from agentmon.settings import Settings
+    from agentmon_cli.render import FORMATS, write
+    from agentmon_cli.selftest import COLUMNS, follow
+
+    if form not in FORMATS:
+        raise UsageError(f"--format {form} can't be used: it takes table, json or csv")
+    paths = follow(Settings.from_env(), timeout)
+    write("json" if as_json else form, COLUMNS, ([getattr(path, name) for name in COLUMNS] for path in paths))
+    stuck = [path.stuck() for path in paths]
+    for line in filter(None, stuck):
+        _note(f"agentmon: {line}")
+    if any(stuck):
+        raise typer.Exit(1)
+    _note("all arrived")
+
+
+def _whose(settings: Any, session: str, agent: str | None) -> tuple[str, str | None, float | None]:
+    """(agent, session_id, time) for feedback; time only for a session without an id: it is found by its time."""
+    from agentmon.errors import NoLakeError, UsageError
+    from agentmon.lake.selection import Selection
+    from agentmon.lake.sessions import read_sessions
+
+    try:
+        found = read_sessions(settings.lake, Selection(agent=agent, session=session)).dicts()
+    except NoLakeError:
+        found = []
+    if len(found) > 1:
+        names = ", ".join(sorted(row["agent_id"] for row in found))
+        raise UsageError(f"agents {names} share the session {session}: say which with --agent")
+    if found and found[0]["nameless"]:
+        return found[0]["agent_id"], None, found[0]["last_event_time"].timestamp()
+    if not found and agent is None:
+        raise UsageError(f"there is no session {session} in the lake yet: see agentmon sessions, or say --agent too")
+    return agent or found[0]["agent_id"], session, None
+
+
+def _note(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def _folder(value: Path) -> Path:
+    return value.expanduser().absolute()
