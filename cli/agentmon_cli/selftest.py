@@ -16,7 +16,7 @@ from agentmon.publish.shell import home_publisher
 from agentmon.settings import Settings
 
 COLUMNS = ["kind", "topic", "table", "kafka_s", "live_s", "delta_s"]
-_LOOK_S = 0.5
+_LOOK_S = 1.0
 
 
 @dataclass

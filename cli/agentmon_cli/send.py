@@ -14,7 +14,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Short for --format json.")
 
 def register(app: typer.Typer) -> None:
     """Add the commands that publish."""
-    for command in (publish, feedback, selftest):
+    for command in (publish, feedback, selftest, bridge, serve):
         app.command()(command)
 
 
@@ -88,6 +88,55 @@ def selftest(
     _note("all arrived")
 
 
+def bridge(
+    folder: Annotated[Path, typer.Argument(help="The agent's project, with .dspy_rl_events.jsonl.")] = Path(),
+    agent: Annotated[str | None, typer.Option(help="Who these files are of, if not the folder's name.")] = None,
+    session: Annotated[str | None, typer.Option(help="Session of lines that name none.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="To the end of the files, not further.")] = False,
+) -> None:
+    """Follow an agent's learning files into Kafka, each line once, until Ctrl-C."""
+    import signal
+    import threading
+
+    from agentmon.publish.bridge import Bridge
+    from agentmon.settings import Settings
+
+    settings = Settings.from_env()
+    own = Bridge(folder.expanduser().absolute(), settings, agent_id=agent, session_id=session, say=_note)
+    _note(f"bridge: {folder.absolute()} to Kafka at {settings.bootstrap} as {own.publisher.agent_id}")
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    try:
+        if once:
+            own.once(30.0)
+        else:
+            own.run(stopping.is_set)
+    finally:
+        done = own.close()
+    mark = own.bookmark
+    bad = f", {mark.bad} bad lines set aside in {own.aside}" if mark.bad else ""
+    _note(f"bridge: {mark.lines} lines so far{bad}")
+    if not done:
+        raise typer.Exit(1)
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Where to listen; only this machine reaches 127.0.0.1.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="FRONTEND_API_PORT, if left out.")] = None,
+) -> None:
+    """The gateway: takes OpenTelemetry (OTLP/HTTP) at /v1/traces and /v1/logs, until Ctrl-C."""
+    import uvicorn
+
+    from agentmon.gateway.app import create_app
+    from agentmon.settings import Settings
+
+    settings = Settings.from_env()
+    place = port or settings.frontend_api_port
+    _note(f"gateway: http://{host}:{place}, to Kafka at {settings.bootstrap}")
+    uvicorn.run(create_app(settings), host=host, port=place, log_level=settings.log_level.lower(), access_log=False)
+
+
 def _whose(settings: Any, session: str, agent: str | None) -> tuple[str, str | None, float | None]:
     """(agent, session_id, time) for feedback; time only for a session without an id: it is found by its time."""
     from agentmon.errors import NoLakeError, UsageError
@@ -110,7 +159,3 @@ def _whose(settings: Any, session: str, agent: str | None) -> tuple[str, str | N
 
 def _note(line: str) -> None:
     sys.stderr.write(f"{line}\n")
-
-
-def _folder(value: Path) -> Path:
-    return value.expanduser().absolute()

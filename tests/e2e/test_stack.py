@@ -90,9 +90,11 @@ def test_first_python_of_the_readme_shows_in_status(home: Path, tmp_path: Path) 
     )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     end = time.monotonic() + PATIENCE_S
-    while not (agents := json.loads(agentmon(home, "status", "--json"))["agents"]):
+    agents: list[dict[str, Any]] = []
+    while not agents or not agents[0]["memory_bytes"]:
         assert time.monotonic() < end
         time.sleep(1)
+        agents = json.loads(agentmon(home, "status", "--json"))["agents"]
     (agent,) = agents  # the self-test's is left out
     assert (agent["agent_id"], agent["actions"], agent["thoughts"], agent["success_rate"]) == ("my-agent", 1, 1, 1.0)
     assert agent["memory_bytes"] > 1_000_000, "the publisher's own report at its end"

@@ -70,7 +70,7 @@ class Cleaner:
         if isinstance(value, int):
             return int(value) if -(2**63) <= value < 2**64 else str_of(value)[: self._max_text]
         if isinstance(value, float):
-            return float(value) if math.isfinite(value) else str(float(value))
+            return float(value) if math.isfinite(value) else json.dumps(float(value))  # NaN, Infinity
         if isinstance(value, str):
             return self._text(str(value))
         if depth >= MAX_DEPTH:

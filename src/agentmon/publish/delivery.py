@@ -66,6 +66,7 @@ class Delivery:
         self._retry_at, self._retry_s = 0.0, _RETRY_S[0]
         self._adopt_at = self._every_at = 0.0
         self._told: str | None = None
+        self._reported = 0
 
     def wake(self) -> None:
         """There is something to send. Costs a microsecond; starts the thread where there is none."""
@@ -115,6 +116,7 @@ class Delivery:
     def close(self, timeout_s: float | None = None) -> bool:
         """Flush, end the thread and leave the rest on disk; whether Kafka has everything."""
         _running.discard(self)
+        self._report(at_the_end=True)
         thread = self._thread
         done = self.flush(self._settings.exit_wait_s if timeout_s is None else timeout_s) if thread else True
         self._stopping = True
@@ -164,9 +166,9 @@ class Delivery:
             if now >= self._adopt_at:
                 self._adopt_at = now + _ADOPT_S
                 self._adopt()
-            if self._every is not None and now >= self._every_at:
+            if now >= self._every_at:
                 self._every_at = now + self._settings.metrics_interval_s
-                self._every()
+                self._report()
             if now >= self._retry_at and (self._window or not self.outbox.is_empty()):
                 self._work()
         except KafkaUnreachable as error:
@@ -176,6 +178,16 @@ class Delivery:
         except Exception as error:
             self._wait(f"sending failed ({type(error).__name__}: {error})")
             log.debug("sending failed", exc_info=True)
+
+    def _report(self, at_the_end: bool = False) -> None:
+        """Have the process reported; at its end only if something has happened since."""
+        if self._every is None or (at_the_end and self.outbox.stats().accepted == self._reported):
+            return
+        try:
+            self._every()
+        except Exception:
+            log.debug("no report", exc_info=True)
+        self._reported = self.outbox.stats().accepted
 
     def _adopt(self) -> None:
         found = self.outbox.adopt()

@@ -77,8 +77,6 @@ class AgentStreamingPublisher:
             Outbox(root, self._settings.spill_bytes),
             (lambda: _report(me)) if reports else None,
         )
-        self._reports = reports
-        self._reported = 0
         # A publisher that nobody holds any more sends what it has, and its thread ends.
         weakref.finalize(self, self._delivery.retire).atexit = False
         self._delivery.start()
@@ -195,6 +193,12 @@ class AgentStreamingPublisher:
             raise UsageError(f"a message is a mapping of names to values, not {type(message).__name__}")
         return self._publish(topic, message, agent_id, session_id)
 
+    def publish_line(self, action: Mapping[str, Any], *, maybe_repeat: bool) -> str | None:
+        """An action as a file has it, with an event_id of its own; marked where it may have been sent before."""
+        agent = action.get("agent_id")
+        self._measures.action(str_of(agent) if agent else self.agent_id, None, bool(action.get("error")))
+        return self._publish(topics.ACTIONS, action, None, None, maybe_repeat=maybe_repeat)
+
     def action(
         self,
         tool: str,
@@ -222,8 +226,6 @@ class AgentStreamingPublisher:
 
     def close(self, timeout_s: float | None = None) -> bool:
         """Send what is left, for AGENTMON_EXIT_WAIT at the most; whether Kafka has everything. The rest stays on disk."""
-        if self._reports and self.stats().accepted > self._reported:
-            self._report()
         return self._delivery.close(timeout_s)
 
     def __enter__(self) -> AgentStreamingPublisher:
@@ -288,7 +290,6 @@ class AgentStreamingPublisher:
             actions, thoughts = self._measures.counts(agent)
             message = {"type": "agent_metrics", "metrics": told, "action_count": actions, "thought_count": thoughts}
             self._publish(topics.METRICS, message, agent, own)
-        self._reported = self.stats().accepted
 
 
 class _Numbers:

@@ -1,0 +1,1 @@
+"""OTLP/HTTP: what instrumented agents export, as messages of agent.*"""

@@ -1,0 +1,313 @@
+"""What spans and log records mean: actions, thoughts, metrics and learning; the rest goes to agent.otel as it is.
+
+Names: OpenTelemetry's GenAI conventions (gen_ai.*), OpenInference (openinference.span.kind), and the log events of
+Claude Code (claude_code.*) and Codex (codex.*).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from agentmon.contracts.topics import ACTIONS, LEARNING, METRICS, THOUGHTS
+from agentmon.contracts.values import number, truth, whole
+from agentmon.gateway.otlp.decode import Item, descend
+
+#: Where spans and records go that nobody here knows.
+OTEL = "agent.otel"
+TASKS = "agent.tasks"
+
+_MODEL_CALLS = ("chat", "text_completion", "generate_content")
+_RUNS = ("invoke_agent", "create_agent", "invoke_workflow")
+_INFERENCE = {"TOOL": "call", "RETRIEVER": "retrieve", "EMBEDDING": "embed", "RERANKER": "rerank"}
+_LABELS = {"pass": 1.0, "passed": 1.0, "true": 1.0, "fail": 0.0, "failed": 0.0, "false": 0.0}
+
+
+class Outgoing(NamedTuple):
+    """A message and its topic."""
+
+    topic: str
+    message: dict[str, Any]
+
+
+def from_spans(items: list[Item]) -> list[Outgoing]:
+    """Messages of spans, in their order."""
+    return [one for item, ancestors in descend(items) for one in _told(item, ancestors, _of_span(item))]
+
+
+def from_logs(items: list[Item]) -> list[Outgoing]:
+    """Messages of log records, in their order."""
+    return [one for item in items for one in _told(item, [], _of_record(item))]
+
+
+def _told(item: Item, ancestors: list[Item], messages: Iterable[Outgoing]) -> Iterator[Outgoing]:
+    """With who, when and which: a span always gives the same event_ids, however often it is exported."""
+    family = [item, *ancestors]
+    identity = f"{item.trace_id}-{item.span_id}" if item.span_id and item.raw.get("name") else _digest(item)
+    for count, (topic, message) in enumerate(messages):
+        told = {
+            "timestamp": item.end or item.start,
+            "agent_id": _agent(family),
+            "session_id": _session(family),
+            "trace_id": item.trace_id or None,
+            **message,
+            "event_id": f"{identity}-{count}",
+        }
+        yield Outgoing(topic, {name: value for name, value in told.items() if value is not None})
+
+
+def _of_span(item: Item) -> Iterator[Outgoing]:
+    get = item.attributes.get
+    operation, kind = get("gen_ai.operation.name"), str(get("openinference.span.kind") or "").upper()
+    is_known = True
+    if operation == "execute_tool" or kind in _INFERENCE:
+        yield Outgoing(ACTIONS, _tool_call(item, _INFERENCE.get(kind, "call")))
+    elif operation in _MODEL_CALLS or operation == "embeddings" or kind == "LLM":
+        yield Outgoing(ACTIONS, _model_call(item, str(operation or "chat")))
+        yield from _reasoning(item)
+    elif operation in _RUNS or kind == "AGENT":
+        yield Outgoing(METRICS, {"type": "agent_run", "metrics": _run(item), "name": item.name})
+    else:
+        is_known = False
+    known_events = [found for event in item.events if (found := _evaluation(*event)) is not None]
+    yield from known_events
+    if not is_known:
+        yield Outgoing(OTEL, {"type": "otel_span", **item.raw})
+
+
+def _of_record(item: Item) -> Iterator[Outgoing]:
+    evaluation = _evaluation(item.name, item.start, item.attributes)
+    product, _, event = item.name.rpartition(".")
+    if not product and str(item.resource.get("service.name", "")).startswith("claude-code"):
+        product = "claude_code"
+    translate = _PRODUCTS.get((product, event))
+    found = translate(item) if translate else None
+    if evaluation is not None:
+        yield evaluation
+    elif found is not None:
+        yield found
+    elif item.name == "gen_ai.client.inference.operation.details":
+        yield from _reasoning(item)
+    else:
+        yield Outgoing(OTEL, {"type": "otel_log", **item.raw})
+
+
+def _tool_call(item: Item, action: str) -> dict[str, Any]:
+    get = item.attributes.get
+    error = _error(item)
+    arguments = _opened(_first(get("gen_ai.tool.call.arguments"), get("tool.parameters"), get("input.value")))
+    return {
+        "type": "agent_action",
+        "tool": _first(get("gen_ai.tool.name"), get("tool.name"), item.name),
+        "action": action,
+        "success": error is None,
+        "error": error,
+        "result": _first(get("gen_ai.tool.call.result"), get("output.value")),
+        "duration_ms": _duration(item),
+        "context": {
+            "arguments": arguments,
+            **_some(call_id=get("gen_ai.tool.call.id"), tool_type=get("gen_ai.tool.type")),
+        },
+        "span_id": item.span_id,
+    }
+
+
+def _model_call(item: Item, action: str) -> dict[str, Any]:
+    get = item.attributes.get
+    error = _error(item)
+    return {
+        "type": "agent_action",
+        "tool": _first(get("gen_ai.response.model"), get("gen_ai.request.model"), get("llm.model_name"), item.name),
+        "action": action,
+        "success": error is None,
+        "error": error,
+        "duration_ms": _duration(item),
+        "input_tokens": whole(_first(get("gen_ai.usage.input_tokens"), get("llm.token_count.prompt"))),
+        "output_tokens": whole(_first(get("gen_ai.usage.output_tokens"), get("llm.token_count.completion"))),
+        "cost_usd": number(get("llm.cost.total")),
+        "result": _first(_spoken(item), get("output.value")),
+        "context": _some(
+            provider=_first(get("gen_ai.provider.name"), get("gen_ai.system"), get("llm.provider")),
+            cached_tokens=whole(get("gen_ai.usage.cache_read.input_tokens")),
+            reasoning_tokens=whole(get("gen_ai.usage.reasoning.output_tokens")),
+        ),
+        "span_id": item.span_id,
+    }
+
+
+def _run(item: Item) -> dict[str, Any]:
+    get = item.attributes.get
+    return _some(
+        run_duration_ms=_duration(item),
+        run_input_tokens=whole(get("gen_ai.usage.input_tokens")),
+        run_output_tokens=whole(get("gen_ai.usage.output_tokens")),
+        run_failed=1.0 if _error(item) else 0.0,
+    )
+
+
+def _parts(item: Item) -> Iterator[dict[str, Any]]:
+    """Parts of the model's messages: on the span, in its events, or in a record's body."""
+    places = [item.attributes, *(attributes for _, _, attributes in item.events)]
+    if isinstance(item.body, dict):
+        places.append(item.body)
+    for place in places:
+        messages = _opened(place.get("gen_ai.output.messages"))
+        for message in messages if isinstance(messages, list) else []:
+            parts = message.get("parts") if isinstance(message, dict) else None
+            yield from (part for part in parts or [] if isinstance(part, dict))
+
+
+def _reasoning(item: Item) -> Iterator[Outgoing]:
+    for part in _parts(item):
+        if part.get("type") == "reasoning" and part.get("content"):
+            yield Outgoing(THOUGHTS, {"type": "agent_thought", "thought": part["content"], "span_id": item.span_id})
+
+
+def _spoken(item: Item) -> str | None:
+    texts = [str(part["content"]) for part in _parts(item) if part.get("type") == "text" and part.get("content")]
+    return "\n".join(texts) or None
+
+
+def _evaluation(name: str, moment: float | None, attributes: dict[str, Any]) -> Outgoing | None:
+    """gen_ai.evaluation.result: a score is a reward; a label that says so is 1 or 0."""
+    if name != "gen_ai.evaluation.result":
+        return None
+    label = attributes.get("gen_ai.evaluation.score.label")
+    score = number(attributes.get("gen_ai.evaluation.score.value"))
+    reward = score if score is not None else _LABELS.get(str(label).lower())
+    data = {
+        "evaluation": attributes.get("gen_ai.evaluation.name"),
+        "label": label,
+        "explanation": attributes.get("gen_ai.evaluation.explanation"),
+        "response_id": attributes.get("gen_ai.response.id"),
+    }
+    told = {"type": "evaluation", "reward": reward, "data": _some(**data)}
+    return Outgoing(LEARNING, told | ({"timestamp": moment} if moment else {}))
+
+
+def _product_tool(item: Item) -> Outgoing:
+    get = item.attributes.get
+    success, error = truth(get("success")), _first(get("error"), get("error.message"), get("error_type"))
+    told = {
+        "type": "agent_action",
+        "tool": _first(get("tool_name"), "unknown"),
+        "action": "call",
+        "success": success,
+        "error": error if success is not True else None,
+        "duration_ms": number(get("duration_ms")),
+        "result": _first(get("output"), get("tool_result")),
+        "context": {
+            "arguments": _opened(_first(get("tool_parameters"), get("tool_input"), get("arguments"))),
+            **_some(call_id=_first(get("tool_use_id"), get("call_id")), prompt_id=get("prompt.id")),
+        },
+    }
+    return Outgoing(ACTIONS, told)
+
+
+def _product_model(item: Item) -> Outgoing | None:
+    get = item.attributes.get
+    error = _first(get("error"), get("error.message"))
+    is_codex = item.name.startswith("codex.")
+    if is_codex and item.name.endswith("sse_event") and get("input_token_count") is None:
+        return None  # one of the many events of a stream
+    if is_codex and item.name.endswith("api_request") and error is None:
+        return None  # its end, with the tokens, comes as sse_event
+    told = {
+        "type": "agent_action",
+        "tool": _first(get("model"), "model"),
+        "action": "chat",
+        "success": error is None,
+        "error": error,
+        "duration_ms": number(get("duration_ms")),
+        "input_tokens": whole(_first(get("input_tokens"), get("input_token_count"))),
+        "output_tokens": whole(_first(get("output_tokens"), get("output_token_count"))),
+        "cost_usd": number(get("cost_usd")),
+        "context": _some(
+            cached_tokens=whole(_first(get("cache_read_tokens"), get("cached_token_count"))),
+            status_code=_first(get("status_code"), get("http.response.status_code")),
+            attempt=get("attempt"),
+            prompt_id=get("prompt.id"),
+        ),
+    }
+    return Outgoing(ACTIONS, told)
+
+
+def _product_prompt(item: Item) -> Outgoing:
+    get = item.attributes.get
+    return Outgoing(TASKS, {"type": "user_prompt", "prompt": get("prompt"), "length": whole(get("prompt_length"))})
+
+
+def _product_answer(item: Item) -> Outgoing | None:
+    text = _first(item.attributes.get("response"), item.attributes.get("text"))
+    return Outgoing(THOUGHTS, {"type": "agent_thought", "thought": text}) if text else None
+
+
+_PRODUCTS: dict[tuple[str, str], Callable[[Item], Outgoing | None]] = {
+    ("claude_code", "tool_result"): _product_tool,
+    ("claude_code", "api_request"): _product_model,
+    ("claude_code", "api_error"): _product_model,
+    ("claude_code", "user_prompt"): _product_prompt,
+    ("claude_code", "assistant_response"): _product_answer,
+    ("codex", "tool_result"): _product_tool,
+    ("codex", "sse_event"): _product_model,
+    ("codex", "api_request"): _product_model,
+    ("codex", "user_prompt"): _product_prompt,
+}
+
+
+def _agent(family: list[Item]) -> str:
+    for item in family:
+        for name in ("gen_ai.agent.name", "gen_ai.agent.id", "agent.name", "agent_id"):
+            if item.attributes.get(name):
+                return str(item.attributes[name])
+    resource = family[0].resource
+    service = resource.get("gen_ai.agent.name") or resource.get("service.name") or ""
+    return "unknown" if str(service).startswith("unknown_service") or not service else str(service)
+
+
+def _session(family: list[Item]) -> str | None:
+    for name in ("gen_ai.conversation.id", "session.id", "conversation.id"):
+        for item in family:
+            if item.attributes.get(name):
+                return str(item.attributes[name])
+    told = family[0].resource.get("session.id")
+    return str(told) if told else family[0].trace_id or None
+
+
+def _error(item: Item) -> str | None:
+    kind = item.attributes.get("error.type")
+    for name, _, attributes in item.events:
+        if name == "exception":
+            return f"{attributes.get('exception.type') or kind}: {attributes.get('exception.message', '')}"
+    if kind or item.failed:
+        return ": ".join(str(part) for part in (kind, item.message) if part) or "error"
+    return None
+
+
+def _duration(item: Item) -> float | None:
+    if item.start is None or item.end is None:
+        return None
+    return round((item.end - item.start) * 1000, 3)
+
+
+def _digest(item: Item) -> str:
+    return hashlib.sha256(json.dumps(item.raw, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _opened(value: Any) -> Any:
+    if not isinstance(value, str) or not value.lstrip().startswith(("{", "[")):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None and value != ""), None)
+
+
+def _some(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
