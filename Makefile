@@ -42,7 +42,12 @@ $(VENV)/.jars: $(VENV)/.project src/agentmon/stack/jars.py
 demo: setup
 	@$(BIN)/agentmon demo
 
-test: setup
+# DSPy, LangChain, LangGraph and OpenAI Agents, which only their tests need: 300 MB.
+$(VENV)/.integrations: $(VENV)/.packages requirements-integrations.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-integrations.lock
+	@touch $@
+
+test: setup $(VENV)/.integrations
 	$(BIN)/pytest
 
 check: setup
