@@ -61,6 +61,7 @@ bench: setup
 
 faults: setup
 	$(BIN)/python -m bench.faults
+	$(BIN)/python -m bench.publisher_faults
 
 clean:
 	@if [ -x $(BIN)/agentmon ]; then $(BIN)/agentmon down; fi

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from agentmon.settings import project_root
-from bench import latency, throughput
+from bench import latency, publish, throughput
 from bench.events import events, send_all
 from bench.home import Stack, stack
 
@@ -117,7 +117,8 @@ def main() -> int:
     lines: list[Line] = []
     print(f"agentmon bench on {machine}", flush=True)
     with stack() as own:
-        parts = [start(own), delays(own, arguments.seconds), idle(own), backlog(own, arguments.events)]
+        parts = [start(own), publish.figures(own.bootstrap), delays(own, arguments.seconds), idle(own)]
+        parts.append(backlog(own, arguments.events))
         if arguments.steady:
             parts.append(steady(own, arguments.steady))
         for part in parts:

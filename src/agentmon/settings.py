@@ -196,7 +196,11 @@ class Settings:
         "how much a publisher keeps on disk for Kafka to come back; what is newer is dropped and counted",
     )
     exit_wait_s: float = _setting(
-        "AGENTMON_EXIT_WAIT", 2.0, _positive, "seconds > 0", "how long a process waits at its end for Kafka"
+        "AGENTMON_EXIT_WAIT",
+        5.0,
+        _positive,
+        "seconds > 0",
+        "how long a process waits at its end for a Kafka that answers",
     )
     thought_sample: float = _setting(
         "AGENTMON_THOUGHT_SAMPLE", 1.0, _fraction, "0..1", "the fraction of thoughts that is published"

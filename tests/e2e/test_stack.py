@@ -84,7 +84,7 @@ def test_selftest_follows_one_of_each_kind(home: Path) -> None:
 def test_first_python_of_the_readme_shows_in_status(home: Path, tmp_path: Path) -> None:
     text = (project_root() / "README.md").read_text()
     example = text.partition("```python\n")[2].partition("```")[0]
-    env = {**os.environ, "AGENTMON_HOME": str(home)}
+    env = {**os.environ, "AGENTMON_HOME": str(home), "AGENTMON_EXIT_WAIT": "30"}
     ran = subprocess.run(
         [sys.executable, "-c", example], capture_output=True, text=True, check=False, cwd=tmp_path, env=env
     )

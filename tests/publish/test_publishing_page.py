@@ -29,7 +29,8 @@ COMMANDS = [line for line in LINES if line.startswith(("agentmon publish", "agen
 @pytest.fixture
 def env(settings: Settings) -> dict[str, str]:
     return {**os.environ, "AGENTMON_HOME": str(settings.home), "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap,
-            "OPENAI_AGENTS_DISABLE_TRACING": "0"}  # fmt: skip
+            "OPENAI_AGENTS_DISABLE_TRACING": "0",
+        "AGENTMON_EXIT_WAIT": "30"}  # fmt: skip
 
 
 def test_the_page_has_an_example_of_each_way() -> None:

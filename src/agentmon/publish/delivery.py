@@ -94,7 +94,7 @@ class Delivery:
                 return
             self._thread = thread
 
-    def flush(self, timeout_s: float) -> bool:
+    def flush(self, timeout_s: float, *, even_if_away: bool = True) -> bool:
         """Wait until Kafka has all that was accepted before; whether it has."""
         marks = [(source, source.written) for source in self.outbox.sources()]
         if all(source.acked >= place for source, place in marks):
@@ -107,6 +107,9 @@ class Delivery:
                 thread = self._thread
                 if time.monotonic() > end or thread is None or not thread.is_alive():
                     return False
+                is_away = self._told is not None and (self._link is None or not self._link.is_open)
+                if is_away and not even_if_away:
+                    return False
                 time.sleep(0.002)
                 self._wake.set()
             return True
@@ -118,7 +121,8 @@ class Delivery:
         _running.discard(self)
         self._report(at_the_end=True)
         thread = self._thread
-        done = self.flush(self._settings.exit_wait_s if timeout_s is None else timeout_s) if thread else True
+        wait_s = self._settings.exit_wait_s if timeout_s is None else timeout_s
+        done = not thread or self.flush(wait_s, even_if_away=False)
         self._stopping = True
         self._wake.set()
         if thread is not None and thread is not threading.current_thread():
