@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import multiprocessing
 import multiprocessing.util
-import os
 import threading
 import time
 from collections import deque
@@ -16,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from agentmon.errors import KafkaUnreachable
+from agentmon.publish import lifetime
 from agentmon.publish.outbox import Outbox, Source
 from agentmon.publish.record import Record
 from agentmon.settings import Settings
@@ -47,11 +46,19 @@ class _Sent:
 class Delivery:
     """An outbox and its thread. Starts at the first message, ends with `close`, begins anew after a fork."""
 
-    def __init__(self, settings: Settings, outbox: Outbox, every: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        outbox: Outbox,
+        every: Callable[[], None] | None = None,
+        on_fork: Callable[[], None] = lambda: None,
+    ) -> None:
         self._settings = settings
         self.outbox = outbox
         self._every = every
+        self._on_fork = on_fork
         self._begin()
+        lifetime.everybody.add(self)
 
     def _begin(self) -> None:
         self._thread: threading.Thread | None = None
@@ -68,6 +75,11 @@ class Delivery:
         self._told: str | None = None
         self._reported = 0
 
+    @property
+    def exit_wait_s(self) -> float:
+        """How long the end of the process may wait for Kafka, seconds."""
+        return self._settings.exit_wait_s
+
     def wake(self) -> None:
         """There is something to send. Costs a microsecond; starts the thread where there is none."""
         if self._thread is None:
@@ -83,7 +95,7 @@ class Delivery:
             self._stopping = False
             self._ends_at = float("inf")
             thread = threading.Thread(target=self._run, name="agentmon-publish", daemon=True)
-            _running.add(self)
+            lifetime.running.add(self)
             if multiprocessing.parent_process() is not None:
                 # Children of multiprocessing end without atexit.
                 multiprocessing.util.Finalize(self, self.close, exitpriority=10)
@@ -118,10 +130,10 @@ class Delivery:
 
     def close(self, timeout_s: float | None = None) -> bool:
         """Flush, end the thread and leave the rest on disk; whether Kafka has everything."""
-        _running.discard(self)
+        lifetime.running.discard(self)
         self._report(at_the_end=True)
         thread = self._thread
-        wait_s = self._settings.exit_wait_s if timeout_s is None else timeout_s
+        wait_s = self.exit_wait_s if timeout_s is None else timeout_s
         done = not thread or self.flush(wait_s, even_if_away=False)
         self._stopping = True
         self._wake.set()
@@ -139,11 +151,20 @@ class Delivery:
         self._ends_at = time.monotonic() + self._settings.exit_wait_s
         self._wake.set()
 
+    def hold(self) -> None:
+        """Before a fork: no message is half written when the child begins."""
+        self.outbox.lock.acquire()
+
+    def let_go(self) -> None:
+        """After it, in the parent."""
+        self.outbox.lock.release()
+
     def after_fork(self) -> Any:
         """In the child: nothing of the parent's is ours. What must not be collected there is returned."""
         kept = (self._link, self._link.abandon() if self._link else None, self._window)
-        _running.discard(self)
+        lifetime.running.discard(self)
         self.outbox.forget()
+        self._on_fork()
         self._begin()
         return kept
 
@@ -160,7 +181,7 @@ class Delivery:
             if self._link is not None:
                 self._link.close()
             if self._ends_at < float("inf"):
-                _running.discard(self)
+                lifetime.running.discard(self)
                 self.outbox.close()
 
     def _turn(self) -> None:
@@ -205,9 +226,7 @@ class Delivery:
             self._link = Link(self._settings)
         if not self._link.is_open:
             self._link.open()
-            # Python calls the newest first, and the client has one too, which would close it before our last flush.
-            atexit.unregister(_close_all)
-            atexit.register(_close_all)
+            lifetime.be_first_at_exit()  # the client has an exit handler too, which would close it before our last flush
         for sent in self._window:
             if sent.future is None:
                 sent.future = self._link.send(sent.record)
@@ -323,36 +342,3 @@ def _refused(reason: str) -> Any:
     from agentmon.publish.kafka import Refused
 
     return Refused(InvalidTopicError(reason))
-
-
-_running: set[Delivery] = set()
-#: Clients of the parent, in a forked child: never used there, and never collected.
-_never_collected: list[Any] = []
-
-
-def _close_all() -> None:
-    for delivery in list(_running):
-        delivery.close()
-
-
-_forking: list[Delivery] = []
-
-
-def _before_fork() -> None:
-    # No message is half written when the child begins.
-    _forking[:] = _running
-    for delivery in _forking:
-        delivery.outbox.lock.acquire()
-
-
-def _after_fork_in_parent() -> None:
-    for delivery in _forking:
-        delivery.outbox.lock.release()
-
-
-def _after_fork_in_child() -> None:
-    _never_collected.extend(delivery.after_fork() for delivery in _forking)
-
-
-atexit.register(_close_all)
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -86,6 +86,7 @@ class Outbox:
         self._journal: Journal | None = None
         self._adopted: list[Journal] = []
         self._accepted = self._sent = self._full = self._refused = self._recovered = 0
+        self._left = 0  # on disk, in files that have been given up
         self.trouble: str | None = None  # why the disk is not used, for people
 
     def accept(self, topic: str, key: bytes, value: bytes, maybe_repeat: bool = False) -> bool:
@@ -182,7 +183,7 @@ class Outbox:
     def stats(self, filtered: int = 0) -> Stats:
         """What became of this process's messages."""
         with self.lock:
-            on_disk = self._journal.pending if self._journal else 0
+            on_disk = self._left + (self._journal.pending if self._journal else 0)
             return Stats(
                 accepted=self._accepted,
                 sent=self._sent,
@@ -201,9 +202,8 @@ class Outbox:
                 if journal is not None:
                     journal.close()
             # What stays counts as spilled still.
-            self._adopted = []
-            if self._journal is not None and not self._journal.pending:
-                self._journal = None
+            self._left += self._journal.pending if self._journal else 0
+            self._adopted, self._journal = [], None
         with contextlib.suppress(OSError):  # others are there still
             if not any(left_behind(self.root)):
                 (self.root / ".gitignore").unlink(missing_ok=True)

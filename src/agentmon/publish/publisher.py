@@ -76,6 +76,7 @@ class AgentStreamingPublisher:
             self._settings,
             Outbox(root, self._settings.spill_bytes),
             (lambda: _report(me)) if reports else None,
+            self._measures.after_fork,
         )
         # A publisher that nobody holds any more sends what it has, and its thread ends.
         weakref.finalize(self, self._delivery.retire).atexit = False
@@ -247,7 +248,7 @@ class AgentStreamingPublisher:
         try:
             given = message.get("agent_id"), message.get("session_id"), message.get("event_id")
             agent = str_of(agent_id or given[0] or self.agent_id)
-            event_id = str_of(given[2] or self._numbers.next(self._measures))
+            event_id = str_of(given[2] or self._numbers.next())
             is_timed = message.get("timestamp") is not None or message.get("ts") is not None
             plain = self._cleaner.message(message if is_timed else {"timestamp": time.time(), **message})
             plain |= {"agent_id": agent, "event_id": event_id}
@@ -298,11 +299,9 @@ class _Numbers:
     def __init__(self) -> None:
         self._pid, self._prefix, self._next = 0, "", 0
 
-    def next(self, measures: Measures) -> str:
+    def next(self) -> str:
         pid = os.getpid()
         if pid != self._pid:
-            if self._pid:
-                measures.after_fork()
             self._prefix, self._pid = secrets.token_hex(8), pid
         self._next += 1  # two threads may see one number: the clock keeps them apart
         return f"{self._prefix}-{self._next:x}-{time.perf_counter_ns():x}"

@@ -1,0 +1,62 @@
+"""A publisher in somebody's process: what happens at its end and when it forks."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import time
+import weakref
+from typing import Any, Protocol
+
+
+class Guest(Protocol):
+    """What has a thread and open files in this process."""
+
+    @property
+    def exit_wait_s(self) -> float: ...
+    def close(self, timeout_s: float | None = None) -> bool: ...
+    def hold(self) -> None: ...
+    def let_go(self) -> None: ...
+    def after_fork(self) -> Any: ...
+
+
+everybody: weakref.WeakSet[Guest] = weakref.WeakSet()
+#: Those whose thread runs: to be closed at the end.
+running: set[Guest] = set()
+_forking: list[Guest] = []
+#: Clients of the parent, in a forked child: never used there, and never collected, which would close connections.
+_never_collected: list[Any] = []
+
+
+def be_first_at_exit() -> None:
+    """Python calls the handler that was registered last first."""
+    atexit.unregister(_close_all)
+    atexit.register(_close_all)
+
+
+def _close_all() -> None:
+    # Together they have the time of one.
+    begun = time.monotonic()
+    for guest in list(running):
+        guest.close(max(0.0, begun + guest.exit_wait_s - time.monotonic()))
+
+
+def _before_fork() -> None:
+    _forking[:] = everybody
+    for guest in _forking:
+        guest.hold()
+
+
+def _after_fork_in_parent() -> None:
+    for guest in _forking:
+        guest.let_go()
+    _forking.clear()
+
+
+def _after_fork_in_child() -> None:
+    _never_collected.extend(guest.after_fork() for guest in _forking)
+    _forking.clear()
+
+
+be_first_at_exit()
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
