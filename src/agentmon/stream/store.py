@@ -25,7 +25,6 @@ from agentmon.contracts.tables import LEDGER, MESSAGE_TABLES
 from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, now
 from agentmon.stream.parse import parse
-from agentmon.stream.repeats import Repeats
 from agentmon.stream.summarise import sessions, summaries
 from agentmon.stream.tables import path_of
 
@@ -71,24 +70,16 @@ class Store:
         """Put the messages of `batch` (rows of Spark's Kafka source) into every table that they concern."""
         topic_ids = {r.topic: r.topic_id for r in batch.ranges}
         parsed = parse(rows, limits=self._limits, topic_ids=topic_ids, ingest_time=batch.ingest_time)
-        repeats = Repeats(self._settings.lake, batch)
-        parsed = repeats.watch(parsed).persist(StorageLevel.MEMORY_AND_DISK_DESER)
+        parsed = parsed.persist(StorageLevel.MEMORY_AND_DISK_DESER)
         partials = summaries(parsed, batch, self._settings.window_s).persist()
-        cached = [partials, parsed]
         try:
             stored = _count(partials)
-            rest = repeats.set_aside(parsed)
-            if rest is not None:
-                parsed = rest.persist(StorageLevel.MEMORY_AND_DISK_DESER)
-                partials = summaries(parsed, batch, self._settings.window_s).persist()
-                cached = [partials, parsed, *cached]
-                stored = _count(partials)
             with self._commit_lock():
                 self._write_all(parsed, partials, stored, batch, pool)
             return stored
         finally:
-            for frame in cached:
-                frame.unpersist()
+            partials.unpersist()
+            parsed.unpersist()
 
     def _write_all(self, parsed: DataFrame, partials: DataFrame, stored: Stored, batch: Batch, pool: str) -> None:
         small = sum(stored.values()) < _ONE_FILE_ROWS
