@@ -13,7 +13,14 @@ from typer.exceptions import TyperException
 from agentmon.errors import AgentmonError, Exit
 
 #: Each has `register(app)`; in the order of the help.
-GROUPS = ("agentmon_cli.stack", "agentmon_cli.read", "agentmon_cli.account")
+GROUPS = (
+    "agentmon_cli.stack",
+    "agentmon_cli.watch",
+    "agentmon_cli.read",
+    "agentmon_cli.session",
+    "agentmon_cli.sql",
+    "agentmon_cli.account",
+)
 
 
 def build() -> typer.Typer:

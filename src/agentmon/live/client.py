@@ -138,7 +138,7 @@ class Connection:
     def _open(self) -> KafkaAdminClient:
         with self._lock:
             if self._client is None:
-                _knock(self._settings.bootstrap)
+                knock(self._settings.bootstrap)
                 self._client = KafkaAdminClient(
                     **client_config(self._settings),
                     request_timeout_ms=int(self._timeout_s * 1000),
@@ -164,7 +164,7 @@ def _may_pass(error: Exception, has_answered: bool) -> bool:
     return has_answered
 
 
-def _knock(bootstrap: str) -> None:
+def knock(bootstrap: str) -> None:
     """Raises OSError where nothing listens at any of the addresses: kafka-python would wait for them to appear."""
     refusal: OSError | None = None
     for server in bootstrap.split(","):

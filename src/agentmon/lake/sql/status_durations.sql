@@ -4,8 +4,7 @@ FROM (
     SELECT agent_id, bucket, sum(n)::BIGINT AS n
     FROM (
         SELECT agent_id, unnest(map_keys(duration_buckets)) AS bucket, unnest(map_values(duration_buckets)) AS n
-        FROM partials
-        WHERE actions > 0
+        FROM every_partial
     )
     GROUP BY ALL
 )
