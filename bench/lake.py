@@ -104,16 +104,16 @@ class Maker:
             self._con.execute(f"CREATE TABLE {table.name} ({columns})")
             self._write(table.name, f"SELECT * FROM {table.name}", {})
 
-    def closed_days(self, rows: int) -> None:
-        """`rows` actions over the days before today, as the nightly job leaves them."""
-        for back in range(DAYS - 1, 0, -1):
-            self._make(self._today - timedelta(days=back), rows // DAYS)
+    def closed_days(self, rows: int, days: int) -> None:
+        """`rows` actions on each of the days before today, as the nightly job leaves them."""
+        for back in range(days - 1, 0, -1):
+            self._make(self._today - timedelta(days=back), rows)
             self._store(collapsed=True)
 
     def open_day(self, rows: int, commits: int) -> None:
         """`rows` actions of today in so many commits, as the job writes them."""
         for _ in range(commits):
-            self._make(self._today, max(1, rows // commits))
+            self._make(self._today, rows // commits)
             self._store(collapsed=False)
 
     def _make(self, day: date, rows: int) -> None:
@@ -149,8 +149,8 @@ class Maker:
         )  # fmt: skip
 
 
-def make(lake: Path, actions: int, *, commits: int = 1, today: date | None = None) -> None:
-    """A lake of so many actions over 30 days; those of today lie in `commits` commits."""
+def make(lake: Path, actions: int, *, days: int = DAYS, commits: int = 1, today: date | None = None) -> None:
+    """A lake of so many actions over so many days; those of today lie in `commits` commits."""
     maker = Maker(lake, today or datetime.now(UTC).date())
-    maker.closed_days(actions)
-    maker.open_day(actions // DAYS, commits)
+    maker.closed_days(actions // days, days)
+    maker.open_day(actions // days, commits)

@@ -28,7 +28,10 @@ _SHOWN = {
         "session_id", "agent_id", "first_event_time", "duration_s", "actions", "thoughts", "errors",
         "reward", "in_progress",
     ],
-    "history": ["bucket_start", "actions", "success_rate", "avg_reward", "errors", "p50_ms", "p95_ms", "cost_usd"],
+    "history": [
+        "bucket_start", "actions", "success_rate", "avg_reward", "errors", "p50_ms", "p95_ms",
+        "input_tokens", "output_tokens", "cost_usd",
+    ],
 }  # fmt: skip
 
 
@@ -137,7 +140,15 @@ def history(
     from agentmon.lake.history import read_history
 
     found = read_history(lake(), wanted, width)
-    _show("history", found.rows, form)
+    if form == "table":
+        from agentmon.lake.selection import Rows
+        from agentmon_cli.chart import show_chart
+
+        buckets = list(found.rows)
+        _show("history", Rows(found.rows.columns, buckets), form)
+        show_chart(found.rows.columns, buckets)
+    else:
+        _show("history", found.rows, form)
     if found.widest_window > found.bucket:
         note(f"windows of {found.widest_window} are wider than a bucket of {found.bucket}: each stands at its start")
 

@@ -22,6 +22,8 @@ FORMATS = ("table", "json", "csv")
 #: A table's cell ends here: a thought of a megabyte is for JSON.
 _CELL = 200
 _PRECISE = 2**53
+#: A column of texts that are no longer than this is never cut.
+_SHORT = 12
 
 
 def plain(value: Any) -> Any:
@@ -143,6 +145,7 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], out: Text
     for at in kept:
         numeric = any(_is_number(row[at]) for row in found)
         narrow = numeric or any(isinstance(row[at], datetime | bool) for row in found)
+        narrow = narrow or _width(columns[at], found, at) <= _SHORT  # a long text beside it gives way
         table.add_column(
             Text(shown(columns[at])), justify="right" if numeric else "left", no_wrap=True, overflow="ellipsis",
             min_width=_width(columns[at], found, at) if narrow else None,

@@ -16,11 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from agentmon.contracts.measures import RECENT_REWARDS
+from agentmon_cli.chart import spark
 from agentmon_cli.overview import TRENDS, ago, duration, number, percent
 from agentmon_cli.render import shown
 from agentmon_cli.watch_board import Agent, Board, Line
 
-_SPARKS = "▁▂▃▄▅▆▇█"
 #: From this width on there is room for names and details.
 _WIDE = 110
 HELP = """q       quit
@@ -94,20 +94,6 @@ def lines_of(lines: Sequence[Line], view: View) -> Iterable[Line]:
         if word and not any(word in text.lower() for text in (line.kind, line.text, line.agent)):
             continue
         yield line
-
-
-def spark(values: Sequence[float]) -> str:
-    """Values as a line of blocks, from the lowest to the highest of them.
-
-    >>> spark([0, 0.5, 1]), spark([1, 1]), spark([])
-    ('▁▅█', '▄▄', '')
-    """
-    if not values:
-        return ""
-    low, high = min(values), max(values)
-    if not high > low:
-        return _SPARKS[3] * len(values)
-    return "".join(_SPARKS[round((v - low) / (high - low) * 7 + 1e-9)] for v in values)
 
 
 def _panel(title: str, lines: Iterable[RenderableType]) -> Panel:

@@ -33,7 +33,7 @@ class Opening:
 def read_opening(lake: str, agent: str | None = None) -> Opening:
     """Raises NoLakeError where there is no lake yet."""
     with prepare(lake) as con:
-        status = status_of(con, lake)
+        status = status_of(con)
         sums = {row["agent_id"]: row for row in rows(con, query("opening_agents"))}
         recent = newest_rewards(con)
         tools = {(name, tool): n for name, tool, n in con.execute(query("opening_tools")).fetchall()}

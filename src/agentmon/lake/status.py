@@ -21,7 +21,7 @@ _COUNTS = ("actions", "thoughts", "learning", "metrics", "other", "quarantined")
 def read_status(lake: str) -> dict[str, Any]:
     """What `agentmon status --json` shows, times as datetimes. Raises NoLakeError where there is no lake."""
     with prepare(lake) as con:
-        return status_of(con, lake)
+        return status_of(con)
 
 
 @contextmanager
@@ -33,9 +33,10 @@ def prepare(lake: str) -> Iterator[Connection]:
         yield con
 
 
-def status_of(con: Connection, lake: str) -> dict[str, Any]:
+def status_of(con: Connection) -> dict[str, Any]:
     """As `read_status`, of a lake that `prepare` has opened."""
     totals = rows(con, query("status_totals"))[0]
+    newest = rows(con, "SELECT max(committed_at) AS last_commit_time FROM sealed")[0]
     return {
         "as_of": datetime.now(UTC),
         "totals": {
@@ -44,7 +45,7 @@ def status_of(con: Connection, lake: str) -> dict[str, Any]:
         },
         "agents": _agents(con),
         "tools": rows(con, query("tools"), {"limit": ALL}),
-        "freshness": {"last_event_time": totals["last_event_time"], "last_commit_time": _last_commit(con, lake)},
+        "freshness": {"last_event_time": totals["last_event_time"], "last_commit_time": newest["last_commit_time"]},
         "alerts_firing": [],
     }
 
@@ -84,10 +85,3 @@ def _busy_from(con: Connection, lake: str) -> date:
     """From which day on the summaries lie in many files."""
     found = con.execute(query("busy_from"), {"path": f"{duckdb_uri(lake)}/summaries", "few": _FEW_FILES}).fetchone()
     return found[0] if found and found[0] else datetime.now(UTC).date()
-
-
-def _last_commit(con: Connection, lake: str) -> datetime | None:
-    """When the newest batch was sealed: from the ledger's newest day alone."""
-    newest = con.execute(query("days"), {"path": f"{duckdb_uri(lake)}/ledger"}).fetchone()
-    found = con.execute(query("newest_commit"), {"day": newest[0]}).fetchone() if newest else None
-    return found[0] if found else None
