@@ -83,6 +83,8 @@ def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]], out: TextIO
 
 
 def _csv_cell(value: Any) -> Any:
+    if value is None or (type(value) is str and value.isascii()):
+        return value  # most of what there is: a large result is written twice as fast
     simple = plain(value)
     if isinstance(simple, bool):
         return "true" if simple else "false"

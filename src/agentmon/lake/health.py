@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 from agentmon.contracts.tables import TABLES
 from agentmon.lake.connection import duckdb_uri, query
-from agentmon.lake.reading import reading
+from agentmon.lake.reading import again, reading
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Health:
     quarantined: int
 
 
+@again
 def read_health(lake: str, since: datetime) -> Health:
     """Files of every day; messages since then. Raises NoLakeError where there is no lake."""
     with reading(lake, *(set(TABLES) - {"ledger"})) as con:

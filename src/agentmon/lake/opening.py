@@ -8,6 +8,7 @@ from typing import Any
 from agentmon.lake.connection import query, rows
 from agentmon.lake.ledger import positions
 from agentmon.lake.listings import read_rows
+from agentmon.lake.reading import again
 from agentmon.lake.selection import Selection
 from agentmon.lake.status import newest_rewards, prepare, status_of
 
@@ -30,6 +31,7 @@ class Opening:
     positions: dict[tuple[str, int], int] = field(default_factory=dict)
 
 
+@again
 def read_opening(lake: str, agent: str | None = None) -> Opening:
     """Raises NoLakeError where there is no lake yet."""
     with prepare(lake) as con:

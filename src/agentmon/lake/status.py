@@ -9,7 +9,7 @@ from typing import Any
 
 from agentmon.contracts.measures import RECENT_REWARDS, SELFTEST_AGENT, SESSION_SILENCE_S, quantile, trend
 from agentmon.lake.connection import Connection, duckdb_uri, query, rows
-from agentmon.lake.reading import reading
+from agentmon.lake.reading import again, reading
 from agentmon.lake.selection import ALL
 
 _SILENCE = timedelta(seconds=SESSION_SILENCE_S)
@@ -18,6 +18,7 @@ _FEW_FILES = 8
 _COUNTS = ("actions", "thoughts", "learning", "metrics", "other", "quarantined")
 
 
+@again
 def read_status(lake: str) -> dict[str, Any]:
     """What `agentmon status --json` shows, times as datetimes. Raises NoLakeError where there is no lake."""
     with prepare(lake) as con:
