@@ -100,13 +100,22 @@ def main() -> int:
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
-        # Whoever read us has enough (`agentmon actions | head`); Python's own flush at exit must not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return int(Exit.FINE)
+        return _enough()
+    except SystemExit as ended:
+        # Typer makes an exit of 1 of a broken pipe.
+        if isinstance(ended.__context__, BrokenPipeError):
+            return _enough()
+        raise
     except Exception as error:  # noqa: BLE001 - the last line of defence: users get one line, not a stack trace
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         return _told(error, int(Exit.FAILED), f"{reason} (AGENT_LOG_LEVEL=DEBUG shows where)")
     return code if isinstance(code, int) else int(Exit.FINE)
+
+
+def _enough() -> int:
+    """Whoever read us has enough (`agentmon actions | head`); Python's own flush at exit must not complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return int(Exit.FINE)
 
 
 def _told(error: Exception, code: int, text: str | None = None) -> int:
