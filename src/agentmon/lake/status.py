@@ -29,7 +29,8 @@ def read_status(lake: str) -> dict[str, Any]:
 def prepare(lake: str) -> Iterator[Connection]:
     """The lake with what the figures of all agents are made of: `partials`, `every_partial`, `session_partials`."""
     with reading(lake, "summaries", "sessions") as con:
-        con.execute(query("status_partials").format(open=_busy_from(con, lake), left_out=SELFTEST_AGENT))
+        parts = {"open": _busy_from(con, lake), "left_out": SELFTEST_AGENT, "kept": RECENT_REWARDS}
+        con.execute(query("status_partials").format(**parts))
         con.execute(query("session_partials"), {"left_out": SELFTEST_AGENT})
         yield con
 

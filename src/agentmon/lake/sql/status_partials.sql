@@ -1,5 +1,6 @@
 -- What status needs of the days from {open} on. They are being written, in many small files: each is opened once,
--- and added up at once, as keeping all its rows takes longer than reading them.
+-- and added up at once, as keeping all its rows takes longer than reading them. Of rewards, the rows with the newest:
+-- no other can hold one of the newest.
 CREATE TEMP TABLE open_partials AS
 SELECT
     agent_id, tool, event_date,
@@ -13,8 +14,16 @@ SELECT
     arg_max(last_cpu_percent, last_cpu_percent.event_time) AS last_cpu_percent,
     flatten(list(map_keys(duration_buckets))) AS buckets,
     flatten(list(map_values(duration_buckets))) AS bucket_counts,
-    flatten(list(recent_action_rewards) FILTER (len(recent_action_rewards) > 0)) AS recent_action_rewards,
-    flatten(list(recent_learning_rewards) FILTER (len(recent_learning_rewards) > 0)) AS recent_learning_rewards
+    flatten(max_by(
+        recent_action_rewards,
+        row(recent_action_rewards[-1].event_time, recent_action_rewards[-1].kafka_partition, recent_action_rewards[-1].kafka_offset),
+        {kept}
+    ) FILTER (len(recent_action_rewards) > 0)) AS recent_action_rewards,
+    flatten(max_by(
+        recent_learning_rewards,
+        row(recent_learning_rewards[-1].event_time, recent_learning_rewards[-1].kafka_partition, recent_learning_rewards[-1].kafka_offset),
+        {kept}
+    ) FILTER (len(recent_learning_rewards) > 0)) AS recent_learning_rewards
 FROM summaries
 WHERE agent_id IS DISTINCT FROM '{left_out}' AND event_date >= DATE '{open}'
 GROUP BY agent_id, tool, event_date;
