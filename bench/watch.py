@@ -48,7 +48,7 @@ def main() -> int:
             _until(screen, "live")
             if arguments.rate:
                 threading.Thread(target=_load, args=(producer, arguments.rate, ending), daemon=True).start()
-                time.sleep(3)
+                _until(screen, "tool-25")
             took = []
             for number in range(arguments.samples):
                 token = f"token{number:05d}"
@@ -60,7 +60,7 @@ def main() -> int:
                 time.sleep(0.03 + 0.05 * (number % 7) / 7)
         finally:
             ending.set()
-            os.write(screen, b"q")
+            os.close(screen)  # hangs up: the command ends, whatever it was writing
             os.waitpid(pid, 0)
             producer.close()
     ordered = sorted(took)
@@ -76,7 +76,7 @@ def _until(screen: int, text: str, seconds: float = 30.0) -> None:
     seen, end = "", time.monotonic() + seconds
     while text not in seen:
         if time.monotonic() > end:
-            raise TimeoutError(f"waited {seconds:.0f} s in vain for {text}")
+            raise TimeoutError(f"waited {seconds:.0f} s in vain for {text} in {seen[-2_000:]!r}")
         if select.select([screen], [], [], 0.5)[0]:
             seen = (seen + re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", os.read(screen, 65_536).decode(errors="replace")))[
                 -8_000:

@@ -36,7 +36,7 @@ class Ran(NamedTuple):
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with two days of actions."""
     home = tmp_path_factory.mktemp("home")
-    make(home / "lake", 2_400, days=2, commits=2, today=DAY)
+    make(home / "lake", 2_400, days=2, commits=12, today=DAY)  # a closed day, and an open one in many files
     return home
 
 
