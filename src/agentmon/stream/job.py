@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -31,17 +32,17 @@ from agentmon.live.frontend import FrontendPublisher
 from agentmon.live.topics import wanted_topics
 from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, now
-from agentmon.stream.catchup import LiveSupervisor, remove
 from agentmon.stream.kafka import KafkaView
-from agentmon.stream.lake import LakeQuery, Offsets
 from agentmon.stream.locks import FileLock, hold_alone
+from agentmon.stream.monitor import NAME, MonitorQuery
 from agentmon.stream.progress import Listener, ProgressFile
 from agentmon.stream.resume import Plan, plan, still_there, unsealed_batch
 from agentmon.stream.session import start_session
 from agentmon.stream.source import read_ranges
 from agentmon.stream.status import JobStatus
-from agentmon.stream.store import Store, Stored, append, ledger_rows
-from agentmon.stream.tables import create_missing, path_of
+from agentmon.stream.store import Store, Stored, read
+from agentmon.stream.tables import create_missing
+from agentmon.stream.writer import Offsets
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class Job:
         self._status.write("starting")
         create_missing(settings.lake)
         spark.streams.addListener(Listener(self._progress))
-        self._store = Store(settings, commit_lock=self._commit_lock(locks), before_write=self._before_write)
+        self._commit_lock = self._lock_of_commits(locks)
         failures: list[float] = []
         while not self._stopping.is_set():
             try:
@@ -137,33 +138,35 @@ class Job:
         self._kafka.close()
 
     def _take_locks(self) -> list[FileLock]:
-        """Held until the JVM ends."""
-        jvm = self._spark._jvm
+        """Held until this process ends."""
         lake, checkpoints = self._settings.lake, self._settings.checkpoints
         held = [
-            hold_alone(jvm, local_path(uri), what)
+            hold_alone(local_path(uri), what)
             for uri, what in ((lake, "the lake"), (checkpoints, "the checkpoint folder"))
             if is_local(uri)
         ]
         if not held:
-            held.append(hold_alone(jvm, self._settings.run, "the lake of"))
+            held.append(hold_alone(self._settings.run, "the lake of"))
         return held
 
-    def _commit_lock(self, held: list[FileLock]) -> Callable[[], AbstractContextManager[None]]:
+    def _lock_of_commits(self, held: list[FileLock]) -> Callable[[], AbstractContextManager[None]]:
         self._held = held
         if not is_local(self._settings.lake):
             return nullcontext
-        lock = FileLock(self._spark._jvm, local_path(self._settings.lake) / ".commit.lock")
+        lock = FileLock(local_path(self._settings.lake) / ".commit.lock")
         return lock.held
 
     def _one_round(self) -> None:
         """From the ledger until a stop is asked for (then returns) or something fails (then raises)."""
+        # Opened anew: the tables as they are now, whatever the last round failed at.
+        self._store = Store(self._settings, commit_lock=self._commit_lock, before_write=self._before_write)
         start = self._resume()
-        with self._running(start) as lake:
-            self._status.write("running", queries=["lake", "live"])
+        with self._running(start) as (query, running):
+            self._status.write("running", queries=[NAME])
             while not self._stopping.wait(_LOOK_S):
-                if not lake.isActive:
-                    raise RuntimeError(_cause(lake))
+                query.writer.check()
+                if not running.isActive:
+                    raise RuntimeError(_cause(running))
                 if self._parent is not None and os.getppid() != self._parent:
                     # Our JVM was killed: nothing can be committed any more, and `up` waits for us to be gone.
                     os._exit(1)
@@ -182,11 +185,7 @@ class Job:
             found = self._plan(topic_ids, offsets, cluster_id)
         if found.lost:
             accepted = Batch(f"accepted-{now():%Y%m%dT%H%M%S%f}", 0, found.lost, now(), cluster_id)
-            append(
-                ledger_rows(self._spark, accepted, "lost", "accepted with --accept-loss"),
-                path_of(lake, "ledger"),
-                accepted,
-            )
+            self._store.note(accepted, "lost", "accepted with --accept-loss")
         return dict(found.start)
 
     def _plan(
@@ -206,37 +205,43 @@ class Job:
         log.info("finishing a batch of %d messages that an earlier run left half done", batch.messages)
         again = Batch(batch.query_id, batch.batch_id, left, batch.ingest_time, batch.cluster_id)
         if left:
-            self._store.store(read_ranges(self._spark, spark_options(self._settings), left), again)
+            rows = read_ranges(self._spark, spark_options(self._settings), left)
+            self._store.store(read(rows, self._settings, again), again)
         else:
-            note = "half stored when Kafka dropped it or its topic was made anew"
-            append(ledger_rows(self._spark, batch, "lost", note), path_of(self._settings.lake, "ledger"), batch)
+            self._store.note(batch, "lost", "half stored when Kafka dropped it or its topic was made anew")
 
     @contextmanager
-    def _running(self, start: Offsets) -> Iterator[StreamingQuery]:
+    def _running(self, start: Offsets) -> Iterator[tuple[MonitorQuery, StreamingQuery]]:
         settings, spark = self._settings, self._spark
         kafka = spark_options(settings)
-        checkpoint = f"{settings.checkpoints}/lake"
+        checkpoint = f"{settings.checkpoints}/{NAME}"
         set_aside(checkpoint)
-        query = LakeQuery(settings, self._store, start, self._kafka.topic_ids, self._on_stored, checkpoint)
         frontend = FrontendPublisher(settings)
-        live = LiveSupervisor(settings, spark, self._kafka, kafka, query, frontend.send, self._on_live_size)
-        spark.sparkContext.setLocalProperty("spark.scheduler.pool", "lake")
-        running = query.writer(spark, kafka).start()
+        query = MonitorQuery(
+            settings,
+            self._store,
+            start,
+            self._kafka.topic_ids,
+            frontend.send,
+            self._on_stored,
+            self._on_size,
+            checkpoint,
+        )
+        query.writer.start()
+        running = query.query(spark, kafka).start()
         try:
-            live.start()
-            yield running
+            yield query, running
         finally:
-            live.stop()
             query.stop_after_batch()
             running.stop()
             frontend.close()
 
     def _on_stored(self, _: Batch, stored: Stored, position: Offsets) -> None:
         self._kafka.commit(position)
-        self._progress.update("lake", stored=stored, sealed_at=time.time())
+        self._progress.update(NAME, stored=stored, sealed_at=time.time())
 
-    def _on_live_size(self, **size: int) -> None:
-        self._progress.update("live", state=size)
+    def _on_size(self, **size: int) -> None:
+        self._progress.update(NAME, state=size)
 
     def _name_missing_topics(self, there: dict[str, str]) -> None:
         missing = [spec.name for spec in wanted_topics() if is_read(spec.name) and spec.name not in there]
@@ -249,7 +254,7 @@ class Job:
     def _recover(self, error: Exception, failures: int) -> None:
         """Wait a moment and go on, or raise when that has not helped."""
         text = first_line(error)
-        if "No space left on device" in f"{error}":
+        if any(sign in str(error) for sign in ("No space left on device", f"os error {errno.ENOSPC}")):
             self._wait(
                 f"the disk is full ({os.strerror(errno.ENOSPC)}): what the ledger has is safe, the rest stays in Kafka; free some room",
                 10.0,
@@ -282,7 +287,7 @@ def set_aside(checkpoint: str, keep: int = 3) -> None:
         old.mkdir(exist_ok=True)
         path.rename(old / f"{path.name}-{now():%Y%m%dT%H%M%S%f}")
     for stale in sorted(old.glob(f"{path.name}-*"))[:-keep]:
-        remove(str(stale))
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 def first_line(error: BaseException) -> str:
@@ -293,4 +298,4 @@ def first_line(error: BaseException) -> str:
 
 def _cause(query: StreamingQuery) -> str:
     error: Any = query.exception()
-    return str(error) if error is not None else "the query `lake` ended"
+    return str(error) if error is not None else f"the query `{NAME}` ended"
