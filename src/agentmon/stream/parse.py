@@ -92,9 +92,9 @@ def parse_there(rows: DataFrame, *, limits: Limits, topic_ids: Mapping[str, str]
 
 
 def parse_here(rows: DataFrame, *, limits: Limits, topic_ids: Mapping[str, str], ingest_time: datetime) -> pa.Table:
-    """Parsed rows, read in this process."""
+    """Parsed rows, read in this process; one task fetches them, as one a partition costs more than the rows do."""
     reader = Reader(limits, topic_ids, ingest_time)
-    return pa.Table.from_batches(map(reader.read, _raw(rows).toArrow().to_batches()), PARSED)
+    return pa.Table.from_batches(map(reader.read, _raw(rows.coalesce(1)).toArrow().to_batches()), PARSED)
 
 
 def _raw(rows: DataFrame) -> DataFrame:

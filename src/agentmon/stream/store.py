@@ -27,7 +27,7 @@ from agentmon.stream.parse import parse_here, parse_there
 from agentmon.stream.tables import Appender
 
 #: Up to so many messages are parsed in the driver, more on the executors.
-HERE_ROWS = 5_000
+HERE_ROWS = 20_000
 
 #: Rows per table that a batch put into the lake.
 Stored = dict[str, int]
