@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
@@ -18,11 +19,13 @@ from agentmon.stream.figures import Figures
 from agentmon.stream.kafka import KafkaView
 from agentmon.stream.lake import LakeQuery, Offsets
 from agentmon.stream.live import MAX_BACKLOG, LiveQuery, Send, position_name
+from agentmon.stream.state import state_of
 
 log = logging.getLogger(__name__)
 
 _CHECK_S = 0.5
 _RETRY_S = 5.0
+_STATE_S = 2.0
 
 
 class LiveSupervisor(threading.Thread):
@@ -36,7 +39,7 @@ class LiveSupervisor(threading.Thread):
         spark_kafka: Mapping[str, str],
         lake: LakeQuery,
         send: Send,
-        on_size: Callable[..., None],
+        on_state: Callable[[dict[str, Any]], None],
     ) -> None:
         super().__init__(name="live-supervisor", daemon=True)
         self._settings = settings
@@ -45,7 +48,8 @@ class LiveSupervisor(threading.Thread):
         self._spark_kafka = spark_kafka
         self._lake = lake
         self._send = send
-        self._on_size = on_size
+        self._on_state = on_state
+        self._told_state = -_STATE_S
         self._asked_to_stop = threading.Event()
         self._query: StreamingQuery | None = None
         self._live: LiveQuery | None = None
@@ -80,13 +84,18 @@ class LiveSupervisor(threading.Thread):
                 log.info("live figures follow the lake until the backlog is drained")
                 self._end()
             else:
-                self._on_size(**self._figures.size())
+                self._tell_state(self._figures)
         elif not self._lake.is_warm():
             return  # on a cold JVM both at once would have each wait for the other
         elif _behind(self._lake.position, ends) <= MAX_BACKLOG:
             self._begin()
         else:
             self._publish_from_lake()
+
+    def _tell_state(self, figures: Figures) -> None:
+        if time.monotonic() > self._told_state + _STATE_S:
+            self._told_state = time.monotonic()
+            self._on_state(state_of(figures.agents, self._settings.watermark_s))
 
     def _read(self) -> tuple[Figures, Offsets]:
         settings = self._settings
@@ -103,6 +112,8 @@ class LiveSupervisor(threading.Thread):
 
     def _begin(self) -> None:
         figures, start = self._read()
+        # What was sealed, but not published when the job ended, would not be heard of until an agent's next event.
+        self._publish(figures, start)
         checkpoint = f"{self._settings.checkpoints}/live-{self._starts % 2}"
         self._starts += 1
         remove(checkpoint)
@@ -115,7 +126,9 @@ class LiveSupervisor(threading.Thread):
         if at == self._published:
             return
         self._published = at
-        figures, position = self._read()
+        self._publish(*self._read())
+
+    def _publish(self, figures: Figures, position: Offsets) -> None:
         newest = {(name, figures.window_of(agent.newest)) for name, agent in figures.agents.items()}
         _, topic_ids = self._kafka.topic_ids()
         self._send(figures.messages(newest, position_name(position, topic_ids)))

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,13 +30,14 @@ from agentmon.live.client import spark_options
 from agentmon.live.frontend import FrontendPublisher
 from agentmon.live.topics import wanted_topics
 from agentmon.settings import Settings
-from agentmon.stream.batch import Batch, now
+from agentmon.stream.batch import Batch, Range, now
 from agentmon.stream.catchup import LiveSupervisor, remove
+from agentmon.stream.compact import Compactor
 from agentmon.stream.kafka import KafkaView
 from agentmon.stream.lake import LakeQuery, Offsets
 from agentmon.stream.locks import FileLock, hold_alone
 from agentmon.stream.progress import Listener, ProgressFile
-from agentmon.stream.resume import Plan, plan, still_there, unsealed_batch
+from agentmon.stream.resume import Plan, gone, plan, still_there, unsealed_batch
 from agentmon.stream.session import start_session
 from agentmon.stream.source import read_ranges
 from agentmon.stream.status import JobStatus
@@ -115,13 +116,22 @@ class Job:
 
     def run(self) -> None:
         """Raises AgentmonError when the job can't go on."""
-        settings, spark = self._settings, self._spark
-        locks = self._take_locks()
-        # Not before: a job that is refused leaves the word of the one that runs alone.
-        self._status.write("starting")
-        create_missing(settings.lake)
-        spark.streams.addListener(Listener(self._progress))
-        self._store = Store(settings, commit_lock=self._commit_lock(locks), before_write=self._before_write)
+        with ExitStack() as held:
+            self._take_locks(held)
+            # Not before: a job that is refused leaves the word of the one that runs alone.
+            self._status.write("starting")
+            create_missing(self._settings.lake)
+            listener = Listener(self._progress)
+            self._spark.streams.addListener(listener)
+            held.callback(self._spark.streams.removeListener, listener)
+            commit_lock = self._commit_lock()
+            self._store = Store(self._settings, commit_lock=commit_lock, before_write=self._before_write)
+            self._compactor = Compactor(self._settings, commit_lock)
+            self._keep_going()
+            self._progress.flush()
+            self._kafka.close()
+
+    def _keep_going(self) -> None:
         failures: list[float] = []
         while not self._stopping.is_set():
             try:
@@ -133,24 +143,19 @@ class Job:
             except Exception as error:  # noqa: BLE001 - any failure of a query: go on from the ledger
                 failures = [*(t for t in failures if t > time.monotonic() - _RESTART_SPAN_S), time.monotonic()]
                 self._recover(error, len(failures))
-        self._progress.flush()
-        self._kafka.close()
 
-    def _take_locks(self) -> list[FileLock]:
-        """Held until the JVM ends."""
-        jvm = self._spark._jvm
+    def _take_locks(self, held: ExitStack) -> None:
+        """Held until the job ends; after a kill -9, until its JVM does."""
         lake, checkpoints = self._settings.lake, self._settings.checkpoints
-        held = [
-            hold_alone(jvm, local_path(uri), what)
+        places = [
+            (local_path(uri), what)
             for uri, what in ((lake, "the lake"), (checkpoints, "the checkpoint folder"))
             if is_local(uri)
         ]
-        if not held:
-            held.append(hold_alone(jvm, self._settings.run, "the lake of"))
-        return held
+        for folder, what in places or [(self._settings.run, "the lake of")]:
+            held.callback(hold_alone(self._spark._jvm, folder, what).close)
 
-    def _commit_lock(self, held: list[FileLock]) -> Callable[[], AbstractContextManager[None]]:
-        self._held = held
+    def _commit_lock(self) -> Callable[[], AbstractContextManager[None]]:
         if not is_local(self._settings.lake):
             return nullcontext
         lock = FileLock(self._spark._jvm, local_path(self._settings.lake) / ".commit.lock")
@@ -176,18 +181,20 @@ class Job:
         self._name_missing_topics(topic_ids)
         lake = self._settings.lake
         found = self._plan(topic_ids, offsets, cluster_id)
+        if not self._options.accept_new_topics:
+            # A topic that is away now and comes back later, as another, is no new topic.
+            self._kafka.expect({p.topic: p.topic_id for p in read_positions(lake) if p.topic not in topic_ids})
         half_done = unsealed_batch(lake, lambda query, batch: has_batch(lake, query, batch))
         if half_done is not None:
             self._finish(half_done, topic_ids, offsets)
             found = self._plan(topic_ids, offsets, cluster_id)
-        if found.lost:
-            accepted = Batch(f"accepted-{now():%Y%m%dT%H%M%S%f}", 0, found.lost, now(), cluster_id)
-            append(
-                ledger_rows(self._spark, accepted, "lost", "accepted with --accept-loss"),
-                path_of(lake, "ledger"),
-                accepted,
-            )
+        self._put_on_record(found.lost, cluster_id, "accepted with --accept-loss")
         return dict(found.start)
+
+    def _put_on_record(self, lost: tuple[Range, ...], cluster_id: str, note: str) -> None:
+        if lost:
+            entry = Batch(f"accepted-{now():%Y%m%dT%H%M%S%f}", 0, lost, now(), cluster_id)
+            append(ledger_rows(self._spark, entry, "lost", note), path_of(self._settings.lake, "ledger"), entry)
 
     def _plan(
         self, topic_ids: dict[str, str], offsets: dict[tuple[str, int], tuple[int, int]], cluster_id: str
@@ -204,11 +211,12 @@ class Job:
     def _finish(self, batch: Batch, topic_ids: dict[str, str], offsets: dict[tuple[str, int], tuple[int, int]]) -> None:
         left = still_there(batch, topic_ids, offsets)
         log.info("finishing a batch of %d messages that an earlier run left half done", batch.messages)
-        again = Batch(batch.query_id, batch.batch_id, left, batch.ingest_time, batch.cluster_id)
+        note = "half stored when Kafka dropped it or its topic was made anew"
         if left:
+            self._put_on_record(gone(batch, left), batch.cluster_id, note)
+            again = Batch(batch.query_id, batch.batch_id, left, batch.ingest_time, batch.cluster_id)
             self._store.store(read_ranges(self._spark, spark_options(self._settings), left), again)
         else:
-            note = "half stored when Kafka dropped it or its topic was made anew"
             append(ledger_rows(self._spark, batch, "lost", note), path_of(self._settings.lake, "ledger"), batch)
 
     @contextmanager
@@ -219,7 +227,7 @@ class Job:
         set_aside(checkpoint)
         query = LakeQuery(settings, self._store, start, self._kafka.topic_ids, self._on_stored, checkpoint)
         frontend = FrontendPublisher(settings)
-        live = LiveSupervisor(settings, spark, self._kafka, kafka, query, frontend.send, self._on_live_size)
+        live = LiveSupervisor(settings, spark, self._kafka, kafka, query, frontend.send, self._on_live_state)
         spark.sparkContext.setLocalProperty("spark.scheduler.pool", "lake")
         running = query.writer(spark, kafka).start()
         try:
@@ -234,9 +242,10 @@ class Job:
     def _on_stored(self, _: Batch, stored: Stored, position: Offsets) -> None:
         self._kafka.commit(position)
         self._progress.update("lake", stored=stored, sealed_at=time.time())
+        self._compactor.after_batch()
 
-    def _on_live_size(self, **size: int) -> None:
-        self._progress.update("live", state=size)
+    def _on_live_state(self, state: dict[str, Any]) -> None:
+        self._progress.update("live", state=state)
 
     def _name_missing_topics(self, there: dict[str, str]) -> None:
         missing = [spec.name for spec in wanted_topics() if is_read(spec.name) and spec.name not in there]

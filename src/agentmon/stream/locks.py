@@ -40,6 +40,11 @@ class FileLock:
             self._lock.release()
             self._lock = None
 
+    def close(self) -> None:
+        """Let go of it for good."""
+        self.release()
+        self._file.close()
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Wait for the lock, and hold it for a while."""

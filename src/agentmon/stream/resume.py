@@ -116,3 +116,13 @@ def still_there(batch: Batch, topic_ids: Mapping[str, str], offsets: Offsets) ->
         if start < stop:
             kept.append(r._replace(start=start, end=stop))
     return tuple(kept)
+
+
+def gone(batch: Batch, left: Sequence[Range]) -> tuple[Range, ...]:
+    """The part of a batch's ranges that `still_there` leaves out."""
+    kept = {(r.topic_id, r.partition): r for r in left}
+    missing = []
+    for r in batch.ranges:
+        there = kept.get((r.topic_id, r.partition), r._replace(start=r.end))
+        missing += [r._replace(end=there.start), r._replace(start=there.end)]
+    return tuple(r for r in missing if r.start < r.end)
