@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from pyspark.sql import SparkSession
 from tests.spark.untidy import INGEST_TIME, MAX_BYTES, MAX_DEPTH, messages
@@ -19,6 +20,14 @@ from agentmon.stream.parse import parse
 LIMITS = Limits(max_bytes=MAX_BYTES, max_depth=MAX_DEPTH, max_ahead_s=300)
 TOPIC_IDS = {"agent.actions": "id of actions", "agent.tasks": "id of tasks"}
 MESSAGES = 2500
+#: What a message has besides its value and offset, where that does not matter.
+PLAIN: dict[str, Any] = {
+    "key": b"a",
+    "topic": "agent.actions",
+    "partition": 0,
+    "timestamp": INGEST_TIME,
+    "headers": None,
+}
 
 _SCHEMA = pa.schema(
     {
@@ -46,6 +55,27 @@ def test_both_readers_agree(spark: SparkSession, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("limits", [Limits(), Limits(max_depth=500), Limits(max_bytes=1_000, max_depth=100)], ids=str)
+def test_both_readers_have_the_same_limits(spark: SparkSession, tmp_path: Path, limits: Limits) -> None:
+    """A message at a limit is a row, one above it is in quarantine."""
+    depth, size = limits.max_depth, min(limits.max_bytes, 100_000)
+    texts = [before + "[" * n + "1" + "]" * n + after for before, after, n in _nested(depth)]
+    texts += [f'{{"tool":"{"x" * (size - 11 + n)}"}}' for n in (-1, 0, 1)]
+    sent = [{**PLAIN, "value": text.encode(), "offset": n} for n, text in enumerate(texts)]
+    rows = {row["kafka_offset"]: row for row in spark_rows(spark, sent, tmp_path, limits)}
+    tables = [rows[n]["table"] for n in range(len(sent))]
+    assert tables[:9] == ["actions", "actions", "quarantine"] * 3
+    assert tables[9:] == ["actions", "actions", "quarantine" if size == limits.max_bytes else "actions"]
+    for message in sent:
+        assert not differing(plain_row(message, limits), rows[message["offset"]])
+
+
+def _nested(depth: int) -> list[tuple[str, str, int]]:
+    """(before, after, brackets between) for nestings of depth - 1, depth and depth + 1."""
+    places = [('{"context":', "}", 1), ('{"event":{"context":', "}}", 2), ('{"zz":', "}", 1)]
+    return [(before, after, depth - own + n) for before, after, own in places for n in (-1, 0, 1)]
+
+
 def generated() -> list[dict[str, Any]]:
     """As many messages as Spark can take in one job: a job for each would take hours."""
     found: list[dict[str, Any]] = []
@@ -65,18 +95,20 @@ def generated() -> list[dict[str, Any]]:
     return found
 
 
-def spark_rows(spark: SparkSession, sent: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+def spark_rows(
+    spark: SparkSession, sent: list[dict[str, Any]], folder: Path, limits: Limits = LIMITS
+) -> list[dict[str, Any]]:
     """Through a file: Spark would read rows of the test's own in its optimizer, by other code than the job's."""
     headers = [m["headers"] and [{"key": k, "value": v} for k, v in m["headers"]] for m in sent]
     table = pa.Table.from_pylist([{**m, "headers": h} for m, h in zip(sent, headers, strict=True)], _SCHEMA)
     pq.write_table(table, folder / "messages.parquet")
     rows = spark.read.parquet(str(folder / "messages.parquet"))
-    parsed = parse(rows, limits=LIMITS, topic_ids=TOPIC_IDS, ingest_time=INGEST_TIME)
+    parsed = parse(rows, limits=limits, topic_ids=TOPIC_IDS, ingest_time=INGEST_TIME)
     found: list[dict[str, Any]] = parsed.toArrow().to_pylist()
     return found
 
 
-def plain_row(message: dict[str, Any]) -> dict[str, Any]:
+def plain_row(message: dict[str, Any], limits: Limits = LIMITS) -> dict[str, Any]:
     return read(
         message["value"],
         topic=message["topic"],
@@ -87,7 +119,7 @@ def plain_row(message: dict[str, Any]) -> dict[str, Any]:
         headers=message["headers"] or (),
         topic_id=TOPIC_IDS.get(message["topic"]),
         ingest_time=INGEST_TIME,
-        limits=LIMITS,
+        limits=limits,
     )
 
 
