@@ -12,7 +12,7 @@ Invariants
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
@@ -74,8 +74,11 @@ class Store:
         partials = summaries(parsed, batch, self._settings.window_s).persist()
         try:
             stored = _count(partials)
+            # Offsets without a message are rare: markers of transactions, a compacted topic.
+            found = None if sum(stored.values()) == batch.messages else _messages(parsed)
             with self._commit_lock():
                 self._write_all(parsed, partials, stored, batch, pool)
+                self._append(ledger_rows(parsed.sparkSession, batch, "stored", messages=found), "ledger", batch)
             return stored
         finally:
             partials.unpersist()
@@ -98,7 +101,6 @@ class Store:
             ]
             for future in done:
                 future.result()
-        self._append(ledger_rows(spark, batch, "stored"), "ledger", batch)
 
     def _append(self, frame: DataFrame, table: str, batch: Batch) -> None:
         self._before_write(table)
@@ -112,8 +114,14 @@ def append(frame: DataFrame, path: str, batch: Batch) -> None:
     ).save(path)
 
 
-def ledger_rows(spark: SparkSession, batch: Batch, kind: str, note: str | None = None) -> DataFrame:
-    """The ledger's rows for the ranges of a batch."""
+def ledger_rows(
+    spark: SparkSession,
+    batch: Batch,
+    kind: str,
+    note: str | None = None,
+    messages: Mapping[tuple[str, int], int] | None = None,
+) -> DataFrame:
+    """The ledger's rows for the ranges of a batch; `messages` in each partition where these are fewer than offsets."""
     at = now()
     rows = [
         {
@@ -125,6 +133,9 @@ def ledger_rows(spark: SparkSession, batch: Batch, kind: str, note: str | None =
             "kafka_partition": r.partition,
             "start_offset": r.start,
             "end_offset": r.end,
+            "messages": (r.end - r.start if messages is None else messages.get((r.topic, r.partition), 0))
+            if kind == "stored"
+            else None,
             "cluster_id": batch.cluster_id,
             "committed_at": at.isoformat(),
             "note": note,
@@ -141,6 +152,12 @@ def _count(partials: DataFrame) -> Stored:
     """Rows per table. This runs the parse, and fills both caches."""
     counted = partials.agg(*(F.sum(column).alias(table) for table, column in _COUNTED_AS.items())).first()
     return {table: int(counted[table] or 0) for table in _COUNTED_AS} if counted else {}
+
+
+def _messages(parsed: DataFrame) -> dict[tuple[str, int], int]:
+    """Rows per topic and partition."""
+    counted = parsed.groupBy("kafka_topic", "kafka_partition").count().collect()
+    return {(row["kafka_topic"], row["kafka_partition"]): row["count"] for row in counted}
 
 
 def _use_pool(spark: SparkSession, pool: str) -> None:
