@@ -12,6 +12,8 @@ SETTINGS = {
     "spark.sql.adaptive.enabled": "false",  # it re-plans each small stage: all cost, no gain in micro-batches
     "spark.sql.inMemoryColumnarStorage.compressed": "false",
     "spark.sql.parquet.compression.codec": "zstd",
+    # INT96, Spark's default, is larger, has no statistics, and other readers take a year above 2262 for another.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.streaming.pollingDelay": "50ms",
     "spark.sql.streaming.minBatchesToRetain": "20",
     "spark.sql.maxConcurrentOutputFileWriters": "8",  # else every write sorts its rows by partition first
