@@ -25,7 +25,7 @@ from pyspark.sql.streaming import StreamingQuery
 from agentmon.contracts.topics import is_read
 from agentmon.errors import AgentmonError, KafkaUnreachable, LakeBusyError
 from agentmon.lake.files import is_local, local_path
-from agentmon.lake.ledger import has_batch, read_positions
+from agentmon.lake.ledger import Position, has_batch, read_positions
 from agentmon.live.client import spark_options
 from agentmon.live.frontend import FrontendPublisher
 from agentmon.live.topics import wanted_topics
@@ -180,14 +180,15 @@ class Job:
         offsets = self._kafka.offsets()
         self._name_missing_topics(topic_ids)
         lake = self._settings.lake
-        found = self._plan(topic_ids, offsets, cluster_id)
+        positions = read_positions(lake)
+        found = self._plan(positions, topic_ids, offsets, cluster_id)
         if not self._options.accept_new_topics:
             # A topic that is away now and comes back later, as another, is no new topic.
-            self._kafka.expect({p.topic: p.topic_id for p in read_positions(lake) if p.topic not in topic_ids})
+            self._kafka.expect({p.topic: p.topic_id for p in positions if p.topic not in topic_ids})
         half_done = unsealed_batch(lake, lambda query, batch: has_batch(lake, query, batch))
         if half_done is not None:
             self._finish(half_done, topic_ids, offsets)
-            found = self._plan(topic_ids, offsets, cluster_id)
+            found = self._plan(read_positions(lake), topic_ids, offsets, cluster_id)
         self._put_on_record(found.lost, cluster_id, "accepted with --accept-loss")
         return dict(found.start)
 
@@ -197,10 +198,14 @@ class Job:
             append(ledger_rows(self._spark, entry, "lost", note), path_of(self._settings.lake, "ledger"), entry)
 
     def _plan(
-        self, topic_ids: dict[str, str], offsets: dict[tuple[str, int], tuple[int, int]], cluster_id: str
+        self,
+        positions: list[Position],
+        topic_ids: dict[str, str],
+        offsets: dict[tuple[str, int], tuple[int, int]],
+        cluster_id: str,
     ) -> Plan:
         return plan(
-            read_positions(self._settings.lake),
+            positions,
             topic_ids,
             offsets,
             cluster_id=cluster_id,
