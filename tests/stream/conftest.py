@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.stream.life import Life, audited, quick
 
+from agentmon.contracts.topics import FRONTEND
 from agentmon.settings import Settings
 from agentmon.stack.addresses import LOOPBACK, free_port
 from agentmon.stack.broker import Broker
@@ -31,6 +32,7 @@ def life(spark: SparkSession, own_broker: Settings, tmp_path_factory: pytest.Tem
     """One lake for all tests of a module: they follow one another through its life."""
     home = tmp_path_factory.mktemp("life") / "home"
     made = Life(spark, quick(Settings(home=home, kafka_bootstrap_servers=own_broker.bootstrap)))
+    made.make_topic(FRONTEND)  # else the job's producer waits for it, again and again
     yield made
     made.connection.close()
 

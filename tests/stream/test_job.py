@@ -17,6 +17,7 @@ from kafka import KafkaProducer
 from tests.lake.rows import sealed
 from tests.stream.life import Life, figures, wait
 
+from agentmon.contracts.topics import FRONTEND
 from agentmon.errors import IncarnationError, LakeBusyError, OffsetsLostError
 from agentmon.lake.ledger import has_batch
 from agentmon.live.client import client_config
@@ -224,6 +225,7 @@ def wiped(own_broker: Settings, tmp_path: Path) -> Iterator[None]:
 
 @pytest.mark.usefixtures("wiped")
 def test_a_wiped_broker_under_the_lake_stops_the_job_until_accepted(life: Life, audit: Audit) -> None:
+    life.make_topic(FRONTEND)
     life.make_topic("agent.actions")
     life.send("agent.actions", 3, tool="grep")
     with pytest.raises(IncarnationError, match=f"another Kafka cluster .*{ACCEPT_NEW_TOPICS}"), life.job() as running:
