@@ -22,9 +22,11 @@ def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings whose home has a broker that only this module uses."""
     settings = Settings(home=tmp_path_factory.mktemp("own-broker"))
     broker, port = Broker(settings), free_port()
-    broker.start(f"localhost:{port}", LOOPBACK, port)
-    yield settings
-    broker.stop()
+    try:
+        broker.start(f"localhost:{port}", LOOPBACK, port)
+        yield settings
+    finally:
+        broker.stop()
 
 
 @pytest.fixture(scope="module")

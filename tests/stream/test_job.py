@@ -218,9 +218,11 @@ def wiped(own_broker: Settings, tmp_path: Path) -> Iterator[None]:
     bootstrap = own_broker.bootstrap
     Broker(own_broker).stop()
     broker = Broker(Settings(home=tmp_path))
-    broker.start(bootstrap, LOOPBACK, int(bootstrap.rsplit(":", 1)[1]))
-    yield
-    broker.stop()
+    try:
+        broker.start(bootstrap, LOOPBACK, int(bootstrap.rsplit(":", 1)[1]))
+        yield
+    finally:
+        broker.stop()
 
 
 @pytest.mark.usefixtures("wiped")
