@@ -21,6 +21,14 @@ from agentmon.stream.parse import parse_here, parse_there
 LIMITS = Limits(max_bytes=MAX_BYTES, max_depth=MAX_DEPTH, max_ahead_s=300)
 TOPIC_IDS = {"agent.actions": "id of actions", "agent.tasks": "id of tasks"}
 MESSAGES = 2500
+#: What a message has besides its value and offset, where that does not matter.
+PLAIN: dict[str, Any] = {
+    "key": b"a",
+    "topic": "agent.actions",
+    "partition": 0,
+    "timestamp": INGEST_TIME,
+    "headers": None,
+}
 
 _SCHEMA = pa.schema(
     {
@@ -54,6 +62,28 @@ def test_rows_in_are_rows_out_and_all_ways_to_read_them_agree(
     assert not differences, f"{len(differences)} of {len(sent)}, the shortest:\n" + "\n".join(
         map(describe, differences[:8])
     )
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(max_depth=500), Limits(max_bytes=1_000, max_depth=100)], ids=str)
+def test_all_ways_to_read_have_the_same_limits(spark: SparkSession, tmp_path: Path, limits: Limits) -> None:
+    """A message at a limit is a row, one above it is in quarantine."""
+    depth, size = limits.max_depth, min(limits.max_bytes, 100_000)
+    texts = [before + "[" * n + "1" + "]" * n + after for before, after, n in _nested(depth)]
+    texts += [f'{{"tool":"{"x" * (size - 11 + n)}"}}' for n in (-1, 0, 1)]
+    sent = [{**PLAIN, "value": text.encode(), "offset": n} for n, text in enumerate(texts)]
+    messages = frame(spark, sent, tmp_path)
+    constants = {"limits": limits, "topic_ids": TOPIC_IDS, "ingest_time": INGEST_TIME}
+    rows = by_offset(parse_here(messages, **constants))
+    assert by_offset(parse_there(messages, **constants)) == rows
+    tables = [rows[n]["table"] for n in range(len(sent))]
+    assert tables[:9] == ["actions", "actions", "quarantine"] * 3
+    assert tables[9:] == ["actions", "actions", "quarantine" if size == limits.max_bytes else "actions"]
+
+
+def _nested(depth: int) -> list[tuple[str, str, int]]:
+    """(before, after, brackets between) for nestings of depth - 1, depth and depth + 1."""
+    places = [('{"context":', "}", 1), ('{"event":{"context":', "}}", 2), ('{"zz":', "}", 1)]
+    return [(before, after, depth - own + n) for before, after, own in places for n in (-1, 0, 1)]
 
 
 def generated() -> list[dict[str, Any]]:

@@ -99,7 +99,7 @@ def test_windows_behind_the_watermark_are_let_go() -> None:
     state = figures(window_s=60, watermark_s=120)
     for second in range(0, 36_000, 30):
         add(state, action(second))
-    assert state.size()["windows"] <= 4
+    assert sum(len(agent.windows) for agent in state.agents.values()) <= 4
 
 
 def test_names_are_bounded() -> None:

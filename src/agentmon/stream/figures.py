@@ -85,10 +85,6 @@ class Figures:
             del self.agents[name]
         return len(silent)
 
-    def size(self) -> dict[str, int]:
-        """How much is kept: agents and open windows."""
-        return {"agents": len(self.agents), "windows": sum(len(a.windows) for a in self.agents.values())}
-
     def messages(self, changed: Iterable[tuple[str, int]], position: str) -> list[tuple[str, dict[str, Any]]]:
         """(agent_id, message) for what changed: a learning_update and a metrics_update per agent and window.
 

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,17 +26,18 @@ from pyspark.sql.streaming import StreamingQuery
 from agentmon.contracts.topics import is_read
 from agentmon.errors import AgentmonError, KafkaUnreachable, LakeBusyError
 from agentmon.lake.files import is_local, local_path
-from agentmon.lake.ledger import has_batch, read_positions
+from agentmon.lake.ledger import Position, has_batch, read_positions
 from agentmon.live.client import spark_options
 from agentmon.live.frontend import FrontendPublisher
 from agentmon.live.topics import wanted_topics
 from agentmon.settings import Settings
-from agentmon.stream.batch import Batch, now
+from agentmon.stream.batch import Batch, Range, now
+from agentmon.stream.compact import Compactor
 from agentmon.stream.kafka import KafkaView
 from agentmon.stream.locks import FileLock, hold_alone
 from agentmon.stream.monitor import NAME, MonitorQuery
 from agentmon.stream.progress import Listener, ProgressFile
-from agentmon.stream.resume import Plan, plan, still_there, unsealed_batch
+from agentmon.stream.resume import Plan, gone, plan, still_there, unsealed_batch
 from agentmon.stream.session import start_session
 from agentmon.stream.source import read_ranges
 from agentmon.stream.status import JobStatus
@@ -45,6 +46,8 @@ from agentmon.stream.tables import create_missing
 from agentmon.stream.writer import Offsets
 
 log = logging.getLogger(__name__)
+
+CommitLock = Callable[[], AbstractContextManager[None]]
 
 #: A failing query is started again so many times within this span before the job gives up.
 _RESTARTS = 5
@@ -116,16 +119,26 @@ class Job:
 
     def run(self) -> None:
         """Raises AgentmonError when the job can't go on."""
-        settings, spark = self._settings, self._spark
-        locks = self._take_locks()
-        # Not before: a job that is refused leaves the word of the one that runs alone.
-        self._status.write("starting")
-        create_missing(settings.lake)
-        spark.streams.addListener(Listener(self._progress))
-        self._commit_lock = self._lock_of_commits(locks)
+        with ExitStack() as held:
+            self._take_locks(held)
+            # Not before: a job that is refused leaves the word of the one that runs alone.
+            self._status.write("starting")
+            create_missing(self._settings.lake)
+            listener = Listener(self._progress)
+            self._spark.streams.addListener(listener)
+            held.callback(self._spark.streams.removeListener, listener)
+            commit_lock = self._commit_lock()
+            self._compactor = Compactor(self._settings, commit_lock)
+            self._keep_going(commit_lock)
+            self._progress.flush()
+            self._kafka.close()
+
+    def _keep_going(self, commit_lock: CommitLock) -> None:
         failures: list[float] = []
         while not self._stopping.is_set():
             try:
+                # Opened anew: the tables as they are now, whatever the last round failed at.
+                self._store = Store(self._settings, commit_lock=commit_lock, before_write=self._before_write)
                 self._one_round()
             except KafkaUnreachable as error:
                 self._wait(str(error), 2.0)
@@ -134,23 +147,19 @@ class Job:
             except Exception as error:  # noqa: BLE001 - any failure of a query: go on from the ledger
                 failures = [*(t for t in failures if t > time.monotonic() - _RESTART_SPAN_S), time.monotonic()]
                 self._recover(error, len(failures))
-        self._progress.flush()
-        self._kafka.close()
 
-    def _take_locks(self) -> list[FileLock]:
-        """Held until this process ends."""
+    def _take_locks(self, held: ExitStack) -> None:
+        """Held until the job ends, however it does."""
         lake, checkpoints = self._settings.lake, self._settings.checkpoints
-        held = [
-            hold_alone(local_path(uri), what)
+        places = [
+            (local_path(uri), what)
             for uri, what in ((lake, "the lake"), (checkpoints, "the checkpoint folder"))
             if is_local(uri)
         ]
-        if not held:
-            held.append(hold_alone(self._settings.run, "the lake of"))
-        return held
+        for folder, what in places or [(self._settings.run, "the lake of")]:
+            held.callback(hold_alone(folder, what).close)
 
-    def _lock_of_commits(self, held: list[FileLock]) -> Callable[[], AbstractContextManager[None]]:
-        self._held = held
+    def _commit_lock(self) -> CommitLock:
         if not is_local(self._settings.lake):
             return nullcontext
         lock = FileLock(local_path(self._settings.lake) / ".commit.lock")
@@ -158,8 +167,6 @@ class Job:
 
     def _one_round(self) -> None:
         """From the ledger until a stop is asked for (then returns) or something fails (then raises)."""
-        # Opened anew: the tables as they are now, whatever the last round failed at.
-        self._store = Store(self._settings, commit_lock=self._commit_lock, before_write=self._before_write)
         start = self._resume()
         with self._running(start) as (query, running):
             self._status.write("running", queries=[NAME])
@@ -178,21 +185,32 @@ class Job:
         offsets = self._kafka.offsets()
         self._name_missing_topics(topic_ids)
         lake = self._settings.lake
-        found = self._plan(topic_ids, offsets, cluster_id)
+        positions = read_positions(lake)
+        found = self._plan(positions, topic_ids, offsets, cluster_id)
+        if not self._options.accept_new_topics:
+            # A topic that is away now and comes back later, as another, is no new topic.
+            self._kafka.expect({p.topic: p.topic_id for p in positions if p.topic not in topic_ids})
         half_done = unsealed_batch(lake, lambda query, batch: has_batch(lake, query, batch))
         if half_done is not None:
             self._finish(half_done, topic_ids, offsets)
-            found = self._plan(topic_ids, offsets, cluster_id)
-        if found.lost:
-            accepted = Batch(f"accepted-{now():%Y%m%dT%H%M%S%f}", 0, found.lost, now(), cluster_id)
-            self._store.note(accepted, "lost", "accepted with --accept-loss")
+            found = self._plan(read_positions(lake), topic_ids, offsets, cluster_id)
+        self._put_on_record(found.lost, cluster_id, "accepted with --accept-loss")
         return dict(found.start)
 
+    def _put_on_record(self, lost: tuple[Range, ...], cluster_id: str, note: str) -> None:
+        if lost:
+            entry = Batch(f"accepted-{now():%Y%m%dT%H%M%S%f}", 0, lost, now(), cluster_id)
+            self._store.note(entry, "lost", note)
+
     def _plan(
-        self, topic_ids: dict[str, str], offsets: dict[tuple[str, int], tuple[int, int]], cluster_id: str
+        self,
+        positions: list[Position],
+        topic_ids: dict[str, str],
+        offsets: dict[tuple[str, int], tuple[int, int]],
+        cluster_id: str,
     ) -> Plan:
         return plan(
-            read_positions(self._settings.lake),
+            positions,
             topic_ids,
             offsets,
             cluster_id=cluster_id,
@@ -203,12 +221,14 @@ class Job:
     def _finish(self, batch: Batch, topic_ids: dict[str, str], offsets: dict[tuple[str, int], tuple[int, int]]) -> None:
         left = still_there(batch, topic_ids, offsets)
         log.info("finishing a batch of %d messages that an earlier run left half done", batch.messages)
-        again = Batch(batch.query_id, batch.batch_id, left, batch.ingest_time, batch.cluster_id)
+        note = "half stored when Kafka dropped it or its topic was made anew"
         if left:
+            self._put_on_record(gone(batch, left), batch.cluster_id, note)
+            again = Batch(batch.query_id, batch.batch_id, left, batch.ingest_time, batch.cluster_id)
             rows = read_ranges(self._spark, spark_options(self._settings), left)
             self._store.store(read(rows, self._settings, again), again)
         else:
-            self._store.note(batch, "lost", "half stored when Kafka dropped it or its topic was made anew")
+            self._store.note(batch, "lost", note)
 
     @contextmanager
     def _running(self, start: Offsets) -> Iterator[tuple[MonitorQuery, StreamingQuery]]:
@@ -224,7 +244,7 @@ class Job:
             self._kafka.topic_ids,
             frontend.send,
             self._on_stored,
-            self._on_size,
+            self._on_state,
             checkpoint,
         )
         query.writer.start()
@@ -239,9 +259,10 @@ class Job:
     def _on_stored(self, _: Batch, stored: Stored, position: Offsets) -> None:
         self._kafka.commit(position)
         self._progress.update(NAME, stored=stored, sealed_at=time.time())
+        self._compactor.after_batch()
 
-    def _on_size(self, **size: int) -> None:
-        self._progress.update(NAME, state=size)
+    def _on_state(self, state: dict[str, Any]) -> None:
+        self._progress.update(NAME, state=state)
 
     def _name_missing_topics(self, there: dict[str, str]) -> None:
         missing = [spec.name for spec in wanted_topics() if is_read(spec.name) and spec.name not in there]

@@ -40,6 +40,11 @@ class FileLock:
         """Let go of it; the file stays, because removing it would race with the next holder."""
         fcntl.lockf(self._file, fcntl.LOCK_UN)
 
+    def close(self) -> None:
+        """Let go of it for good."""
+        self.release()
+        self._file.close()
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Wait for the lock, and hold it for a while."""

@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import DataStreamWriter
@@ -23,11 +24,15 @@ from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, parse_offsets, ranges_between, render_offsets
 from agentmon.stream.figures import Figures
 from agentmon.stream.source import read_stream
+from agentmon.stream.state import state_of
 from agentmon.stream.store import Store, Stored, read
 from agentmon.stream.updates import Message, row_updates
 from agentmon.stream.writer import LakeWriter, Offsets
 
 NAME = "monitor"
+
+#: What the figures keep is looked up at most so often, seconds.
+_STATE_S = 2.0
 
 TopicIds = Callable[[], tuple[str, Mapping[str, str]]]
 
@@ -36,8 +41,8 @@ class MonitorQuery:
     """Reads from `start` on.
 
     `topic_ids()` gives (cluster id, topic → id) as they are now; `send(messages)` publishes; `on_stored(batch, stored,
-    position)` is called after each sealed batch, `on_size(agents=…, windows=…)` after each micro-batch. A stop is
-    asked for with `stop_after_batch`.
+    position)` is called after each sealed batch, `on_state` now and then with what `state_of` says. A stop is asked
+    for with `stop_after_batch`.
     """
 
     def __init__(
@@ -48,13 +53,14 @@ class MonitorQuery:
         topic_ids: TopicIds,
         send: Callable[[Iterable[Message]], None],
         on_stored: Callable[[Batch, Stored, Offsets], None],
-        on_size: Callable[..., None],
+        on_state: Callable[[dict[str, Any]], None],
         checkpoint: str,
     ) -> None:
         self._settings = settings
         self._topic_ids = topic_ids
         self._send = send
-        self._on_size = on_size
+        self._on_state = on_state
+        self._told_state = -_STATE_S
         self._checkpoint = checkpoint
         self.position: Offsets = dict(start)
         self._running = threading.Lock()
@@ -93,23 +99,31 @@ class MonitorQuery:
                 _, pile.topic_ids = self._topic_ids()  # a topic that is newer than the pile
             ranges = ranges_between(self.position, end, pile.topic_ids)
             parsed = read(rows, self._settings, Batch("", 0, ranges, pile.ingest_time, pile.cluster_id))
-            figures = self._figures or self._read_figures()
+            figures = self._figures or self._begin_figures(pile.topic_ids)
             changed = figures.add(parsed)
             self.position.update(end)
             newest = row_updates(parsed, self._settings.newest_rows)
             self._send([*newest, *figures.messages(changed, position_name(self.position, pile.topic_ids))])
             self.writer.add(pile, parsed, end)
             figures.drop_silent(time.time())
-            self._on_size(**figures.size())
+            if time.monotonic() > self._told_state + _STATE_S:
+                self._told_state = time.monotonic()
+                self._on_state(state_of(figures.agents, self._settings.watermark_s))
 
-    def _read_figures(self) -> Figures:
-        """As the lake has them, at the position where the query starts: nothing was committed since."""
+    def _begin_figures(self, topic_ids: Mapping[str, str]) -> Figures:
+        """As the lake has them, at the position where the query starts: nothing was committed since.
+
+        They are published: what was sealed, but not published when the job ended, would not be heard of until an
+        agent's next event.
+        """
         settings = self._settings
         figures = Figures(settings.window_s, settings.watermark_s, settings.agent_silence_s)
         since = time.time() - settings.agent_silence_s
         _, figures.agents = read_running(
             settings.lake, since_s=since, window_s=settings.window_s, watermark_s=settings.watermark_s
         )
+        newest = {(name, figures.window_of(agent.newest)) for name, agent in figures.agents.items()}
+        self._send(figures.messages(newest, position_name(self.position, topic_ids)))
         self._figures = figures
         return figures
 

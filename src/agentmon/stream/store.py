@@ -70,7 +70,7 @@ class Store:
         if any(stored.values()):
             chosen["summaries"] = self._partials.summaries(parsed)
             chosen["sessions"] = self._partials.sessions(parsed)
-        chosen["ledger"] = ledger_rows(batch, "stored")
+        chosen["ledger"] = ledger_rows(batch, "stored", messages=_messages(parsed))
         with self._commit_lock():
             for name, rows in chosen.items():
                 if rows.num_rows:
@@ -94,8 +94,16 @@ def _by_table(parsed: pa.Table) -> dict[str, pa.Table]:
     }
 
 
-def ledger_rows(batch: Batch, kind: str, note: str | None = None) -> pa.Table:
-    """The ledger's rows for the ranges of a batch."""
+def _messages(parsed: pa.Table) -> dict[tuple[str, int], int]:
+    """Rows per topic and partition: fewer than offsets where markers of transactions lie, or a topic is compacted."""
+    counted = parsed.group_by(["kafka_topic", "kafka_partition"]).aggregate([([], "count_all")]).to_pylist()
+    return {(row["kafka_topic"], row["kafka_partition"]): row["count_all"] for row in counted}
+
+
+def ledger_rows(
+    batch: Batch, kind: str, note: str | None = None, messages: Mapping[tuple[str, int], int] | None = None
+) -> pa.Table:
+    """The ledger's rows for the ranges of a batch; `messages` in each partition, where these are stored."""
     at = now()
     constants: Mapping[str, object] = {
         "kind": kind,
@@ -112,6 +120,7 @@ def ledger_rows(batch: Batch, kind: str, note: str | None = None) -> pa.Table:
                 "kafka_partition": r.partition,
                 "start_offset": r.start,
                 "end_offset": r.end,
+                "messages": None if messages is None else messages.get((r.topic, r.partition), 0),
                 **constants,
             }
             for r in batch.ranges
