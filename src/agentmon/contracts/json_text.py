@@ -50,6 +50,7 @@ def read_object(text: str, max_depth: int) -> dict[str, Any] | None:
     return found  # type: ignore[no-any-return]
 
 
+_ORJSON_DEPTH = 250  # it reads deeper objects, but does not write them
 _ALL_DIGITS_ALIKE = bytes.maketrans(b"123456789", b"0" * 9)
 _LONG_NUMBER = b"0" * 19  # beyond 64 bits orjson makes a float of a whole number
 
@@ -62,7 +63,7 @@ def read_plain_object(value: bytes, max_depth: int) -> dict[str, Any] | None:
     >>> read_plain_object(b'{"a": 1}', 9), read_plain_object(b'{"a": NaN}', 9), read_plain_object(b'{"a": [[]]}', 2)
     ({'a': 1}, None, None)
     """
-    if len(value) > MAX_NAME_LENGTH or value.count(b"{") + value.count(b"[") > max_depth:
+    if len(value) > MAX_NAME_LENGTH or value.count(b"{") + value.count(b"[") > min(max_depth, _ORJSON_DEPTH):
         return None
     try:
         found = orjson.loads(value)
