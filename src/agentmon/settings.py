@@ -46,6 +46,13 @@ def _count(value: str) -> int:
     return number
 
 
+def _several(value: str) -> int:
+    number = int(value)
+    if number < 2:
+        raise ValueError
+    return number
+
+
 def _port(value: str) -> int:
     number = int(value)
     if not 0 < number < 65536:
@@ -140,6 +147,13 @@ class Settings:
     )
     max_batch_messages: int = _setting(
         "AGENTMON_MAX_BATCH", 200_000, _count, "a number > 0", "messages in one batch of the lake at the most"
+    )
+    compact_files: int = _setting(
+        "AGENTMON_COMPACT_FILES",
+        32,
+        _several,
+        "a number > 1",
+        "small files of a table and day that are merged into one",
     )
     newest_rows: int = _setting(
         "AGENTMON_NEWEST_ROWS",
