@@ -28,11 +28,12 @@ $(VENV)/.uv:
 	@touch $@
 
 $(VENV)/.packages: $(VENV)/.uv requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	@touch $@
 
 $(VENV)/.project: $(VENV)/.packages pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q src cli
 	@touch $@
 
 $(VENV)/.jars: $(VENV)/.project src/agentmon/stack/jars.py

@@ -54,6 +54,7 @@ def producer(bootstrap: str) -> Producer:
             "compression.type": "lz4",
             "queue.buffering.max.messages": 500_000,
             "enable.idempotence": True,
+            "log_level": 0,  # a broker that is killed on purpose is no news
         }
     )
 

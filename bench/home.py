@@ -45,9 +45,9 @@ class Stack:
         self.job.wait_ready(process)
         return process
 
-    def kill_job(self) -> None:
-        """kill -9 of the driver's JVM."""
-        process = self.job.process()
+    def kill_job(self, *, driver: bool = False) -> None:
+        """kill -9 of the driver's JVM, or of its Python process."""
+        process = self.job.driver() if driver else self.job.process()
         if process is not None:
             os.kill(process.pid, signal.SIGKILL)
             process.wait(10)

@@ -53,7 +53,9 @@ def settings() -> str:
     return "\n".join([
         "# Settings\n",
         DERIVED,
-        "\nEnvironment variables; an empty one counts as not set. The job reads them when it starts.\n",
+        "\nFor one command `agentmon --set NAME=VALUE …`, else the environment, where an empty variable counts as not set,",
+        "else `agentmon.toml` beside pyproject.toml, with the same names: `AGENTMON_WINDOW = 30`. The job reads them when",
+        "it starts. `agentmon config` shows each with where it comes from.\n",
         _rows(("variable", "default", "takes", "what it is"), rows),
     ])  # fmt: skip
 

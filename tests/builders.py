@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+import pyarrow as pa
 
-from agentmon.contracts.tables import MESSAGE_TABLES
+from agentmon.stream.parse import PARSED
 
 T0 = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 
@@ -17,21 +17,9 @@ def at(seconds: float) -> datetime:
     return T0 + timedelta(seconds=seconds)
 
 
-def parsed_schema() -> str:
-    """The columns of parsed rows, as Spark DDL."""
-    return ", ".join(f"`{name}` {type_}" for name, type_ in _columns().items())
-
-
-def _columns() -> dict[str, str]:
-    columns = {"table": "string"}
-    for table in MESSAGE_TABLES.values():
-        columns.update({c.name: c.type for c in table.columns})
-    return columns
-
-
-def parsed(spark: SparkSession, *rows: dict[str, Any]) -> DataFrame:
-    """A frame of parsed rows; see `row`."""
-    return spark.createDataFrame([tuple(r.get(name) for name in _columns()) for r in rows], parsed_schema())
+def parsed(*rows: dict[str, Any]) -> pa.Table:
+    """Parsed rows, as both readers make them; see `row`."""
+    return pa.Table.from_pylist([{name: r.get(name) for name in PARSED.names} for r in rows], PARSED)
 
 
 def row(table: str = "actions", seconds: float = 0, offset: int = 0, **fields: Any) -> dict[str, Any]:

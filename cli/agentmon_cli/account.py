@@ -28,7 +28,7 @@ _RARE = {"quarantined", "archived", "purged", "forgotten", "lost", "no_record"}
 _WIDE = {"kafka_begin", "kafka_end", "ledger_end", "hole_ranges", "repeat_ranges"}
 _LAG = [
     "query", "lag_messages", "lag_s", "rising", "rows_per_s", "batch_ms", "batch_id", "last_trigger", "agents",
-    "windows", "position",
+    "windows", "state_bytes", "watermark", "position",
 ]  # fmt: skip
 
 

@@ -6,14 +6,28 @@ import os
 import sys
 import traceback
 from importlib import import_module
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
-from agentmon.errors import AgentmonError, Exit
+from agentmon.errors import AgentmonError, Exit, SettingError
 
 #: Each has `register(app)`; in the order of the help.
-GROUPS = ("agentmon_cli.stack", "agentmon_cli.read", "agentmon_cli.account", "agentmon_cli.send")
+GROUPS = (
+    "agentmon_cli.stack",
+    "agentmon_cli.watch",
+    "agentmon_cli.read",
+    "agentmon_cli.session",
+    "agentmon_cli.sql",
+    "agentmon_cli.account",
+    "agentmon_cli.send",
+    "agentmon_cli.doctor",
+    "agentmon_cli.config",
+)
+
+#: Environment variables that a flag of this command has set.
+flags: set[str] = set()
 
 
 def build() -> typer.Typer:
@@ -22,14 +36,47 @@ def build() -> typer.Typer:
         name="agentmon",
         help="What your AI agents do, think and learn: live from Kafka, and for years in Delta tables.",
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    app.callback()(_settings)
     for group in GROUPS:
         import_module(group).register(app)
     return app
+
+
+def _settings(
+    home: Annotated[
+        str | None, typer.Option("--home", metavar="FOLDER", help="Short for --set AGENTMON_HOME=FOLDER.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting, for this command only.")
+    ] = None,
+) -> None:
+    told = [*([f"AGENTMON_HOME={home}"] if home else []), *(settings or [])]
+    flags.clear()
+    for entry in told:
+        name, is_there, value = entry.partition("=")
+        if not is_there:
+            raise SettingError(f"--set {entry} can't be used: it takes NAME=VALUE; agentmon config has the names")
+        _check_known(name)
+        os.environ[name] = value
+        flags.add(name)
+
+
+def _check_known(name: str) -> None:
+    from dataclasses import fields
+    from difflib import get_close_matches
+
+    from agentmon.settings import Settings
+
+    known = [spec.metadata["env"] for spec in fields(Settings)]
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "agentmon config has the names"
+        raise SettingError(f"--set {name}: there is no such setting; {hint}")
 
 
 def run() -> None:
@@ -54,13 +101,22 @@ def main() -> int:
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
-        # Whoever read us has enough (`agentmon actions | head`); Python's own flush at exit must not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return int(Exit.FINE)
+        return _enough()
+    except SystemExit as ended:
+        # Typer makes an exit of 1 of a broken pipe.
+        if isinstance(ended.__context__, BrokenPipeError):
+            return _enough()
+        raise
     except Exception as error:  # noqa: BLE001 - the last line of defence: users get one line, not a stack trace
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         return _told(error, int(Exit.FAILED), f"{reason} (AGENT_LOG_LEVEL=DEBUG shows where)")
     return code if isinstance(code, int) else int(Exit.FINE)
+
+
+def _enough() -> int:
+    """Whoever read us has enough (`agentmon actions | head`); Python's own flush at exit must not complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return int(Exit.FINE)
 
 
 def _told(error: Exception, code: int, text: str | None = None) -> int:

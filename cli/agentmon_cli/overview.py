@@ -7,7 +7,7 @@ from typing import Any
 
 from agentmon_cli.render import console, shown
 
-_TRENDS = {"improving": ("↗", "bold green"), "declining": ("↘", "bold red"), "stable": ("→", "dim")}
+TRENDS = {"improving": ("↗", "bold green"), "declining": ("↘", "bold red"), "stable": ("→", "dim")}
 _BAR = 20
 #: Tools that are shown at the least, where there are more agents than lines.
 _TOOLS = 5
@@ -53,12 +53,12 @@ def _headline(totals: dict[str, Any], status: dict[str, Any], now: datetime) -> 
     text = Text()
     text.append(f"{totals['events']:,} events", "bold")
     text.append(f"  = {' + '.join(parts)}\n" if parts else "\n", "dim")
-    text.append("success ").append(_percent(totals["success_rate"]), "bold")
-    text.append("   avg reward ").append(_number(totals["avg_reward"], 3), "bold")
+    text.append("success ").append(percent(totals["success_rate"]), "bold")
+    text.append("   avg reward ").append(number(totals["avg_reward"], 3), "bold")
     text.append("   quarantined ").append(f"{totals['quarantined']:,}", "bold red" if totals["quarantined"] else "bold")
     fresh = status["freshness"]
     text.append(
-        f"\nlast event {_ago(fresh['last_event_time'], now)}, stored {_ago(fresh['last_commit_time'], now)}", "dim"
+        f"\nlast event {ago(fresh['last_event_time'], now)}, stored {ago(fresh['last_commit_time'], now)}", "dim"
     )
     return text
 
@@ -73,14 +73,14 @@ def _agents(agents: list[dict[str, Any]], now: datetime) -> Any:
     for name in ("runs", "p50", "p95", "seen"):
         table.add_column(name, justify="right", no_wrap=True)
     for agent in agents:
-        arrow, style = _TRENDS[agent["learning_trend"]]
+        arrow, style = TRENDS[agent["learning_trend"]]
         table.add_row(
             Text(shown(agent["agent_id"], 60)),
             f"{agent['actions']:,}", f"{agent['thoughts']:,}",
-            _percent(agent["success_rate"]), _number(agent["avg_reward"], 2),
+            percent(agent["success_rate"]), number(agent["avg_reward"], 2),
             Text(arrow, style, justify="center"),
-            f"{agent['sessions']:,}", _duration(agent["p50_ms"]), _duration(agent["p95_ms"]),
-            _ago(agent["last_event_time"], now).removesuffix(" ago"),
+            f"{agent['sessions']:,}", duration(agent["p50_ms"]), duration(agent["p95_ms"]),
+            ago(agent["last_event_time"], now).removesuffix(" ago"),
         )  # fmt: skip
     return table
 
@@ -98,7 +98,7 @@ def _tools(tools: list[dict[str, Any]]) -> Any:
         bar = "█" * max(1, round(_BAR * tool["count"] / most))
         table.add_row(
             Text(shown(tool["tool"], 60)), f"{tool['count']:,}", Text(bar, "cyan"),
-            _percent(tool["success_rate"]), _number(tool["avg_reward"], 2),
+            percent(tool["success_rate"]), number(tool["avg_reward"], 2),
         )  # fmt: skip
     return table
 
@@ -112,21 +112,21 @@ def _table(first: str) -> Any:
     return table
 
 
-def _percent(rate: float | None) -> str:
+def percent(rate: float | None) -> str:
     return "–" if rate is None else f"{100 * rate:.1f}%"  # noqa: RUF001
 
 
-def _number(value: float | None, digits: int) -> str:
+def number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"  # noqa: RUF001
 
 
-def _duration(ms: float | None) -> str:
+def duration(ms: float | None) -> str:
     if ms is None:
         return "–"  # noqa: RUF001
     return f"{ms:.0f}ms" if ms < 1000 else f"{ms / 1000:.1f}s" if ms < 100_000 else f"{ms / 60_000:.0f}min"
 
 
-def _ago(moment: datetime | None, now: datetime) -> str:
+def ago(moment: datetime | None, now: datetime) -> str:
     if moment is None:
         return "never"
     seconds = (now - moment).total_seconds()

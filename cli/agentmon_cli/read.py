@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,7 +28,10 @@ _SHOWN = {
         "session_id", "agent_id", "first_event_time", "duration_s", "actions", "thoughts", "errors",
         "reward", "in_progress",
     ],
-    "history": ["bucket_start", "actions", "success_rate", "avg_reward", "errors", "p50_ms", "p95_ms", "cost_usd"],
+    "history": [
+        "bucket_start", "actions", "success_rate", "avg_reward", "errors", "p50_ms", "p95_ms",
+        "input_tokens", "output_tokens", "cost_usd",
+    ],
 }  # fmt: skip
 
 
@@ -37,15 +39,14 @@ def register(app: typer.Typer) -> None:
     """Add the reading commands."""
     for command in (status, actions, thoughts, learning, metrics, sessions, tools, history, tables):
         app.command()(command)
-    app.command("sql")(run_sql)
 
 
 def status(form: Form = "table", as_json: AsJson = False) -> None:
     """Where the agents stand: counts, success, rewards, trends, tools."""
-    form = _format(form, as_json)
+    form = chosen_format(form, as_json)
     from agentmon.lake.status import read_status
 
-    found = read_status(_lake())
+    found = read_status(lake())
     if form == "json":
         from agentmon_cli.render import to_json
 
@@ -69,7 +70,7 @@ def actions(
     form: Form = "table", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """What agents did, newest first."""
-    _listing("actions", _selection(agent, session, since, until, limit), _format(form, as_json))
+    _listing("actions", _selection(agent, session, since, until, limit), chosen_format(form, as_json))
 
 
 def thoughts(
@@ -77,7 +78,7 @@ def thoughts(
     form: Form = "table", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """What agents thought, newest first."""
-    _listing("thoughts", _selection(agent, session, since, until, limit), _format(form, as_json))
+    _listing("thoughts", _selection(agent, session, since, until, limit), chosen_format(form, as_json))
 
 
 def learning(
@@ -85,7 +86,7 @@ def learning(
     form: Form = "table", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """What agents learned, newest first."""
-    _listing("learning", _selection(agent, session, since, until, limit), _format(form, as_json))
+    _listing("learning", _selection(agent, session, since, until, limit), chosen_format(form, as_json))
 
 
 def metrics(
@@ -93,7 +94,7 @@ def metrics(
     form: Form = "table", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """What agents measured about themselves, newest first."""
-    _listing("metrics", _selection(agent, session, since, until, limit), _format(form, as_json))
+    _listing("metrics", _selection(agent, session, since, until, limit), chosen_format(form, as_json))
 
 
 def sessions(
@@ -101,10 +102,10 @@ def sessions(
     form: Form = "table", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Runs of agents: how long, how many steps, which reward; the newest activity first."""
-    wanted, form = _selection(agent, session, since, until, limit), _format(form, as_json)
+    wanted, form = _selection(agent, session, since, until, limit), chosen_format(form, as_json)
     from agentmon.lake.sessions import read_sessions
 
-    _show("sessions", read_sessions(_lake(), wanted), form)
+    _show("sessions", read_sessions(lake(), wanted), form)
 
 
 def tools(
@@ -112,10 +113,10 @@ def tools(
     form: Form = "table", as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Which tools agents use and how well it goes, the most used first."""
-    wanted, form = _selection(agent, None, since, until, limit), _format(form, as_json)
+    wanted, form = _selection(agent, None, since, until, limit), chosen_format(form, as_json)
     from agentmon.lake.tools import read_tools
 
-    _show("tools", read_tools(_lake(), wanted), form)
+    _show("tools", read_tools(lake(), wanted), form)
 
 
 def history(
@@ -135,25 +136,21 @@ def history(
         span(last, "--last")
     wanted = _selection(agent, None, since or last, until, 0)
     width = span(bucket, "--bucket") if bucket is not None else None
-    form = _format(form, as_json)
+    form = chosen_format(form, as_json)
     from agentmon.lake.history import read_history
 
-    found = read_history(_lake(), wanted, width)
-    _show("history", found.rows, form)
+    found = read_history(lake(), wanted, width)
+    if form == "table":
+        from agentmon.lake.selection import Rows
+        from agentmon_cli.chart import show_chart
+
+        buckets = list(found.rows)
+        _show("history", Rows(found.rows.columns, buckets), form)
+        show_chart(found.rows.columns, buckets)
+    else:
+        _show("history", found.rows, form)
     if found.widest_window > found.bucket:
         note(f"windows of {found.widest_window} are wider than a bucket of {found.bucket}: each stands at its start")
-
-
-def run_sql(
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="One SELECT; - reads it from stdin.")],
-    form: Form = "table",
-    as_json: AsJson = False,
-) -> None:
-    """Ask anything in SQL (DuckDB's) over every table, read-only."""
-    form = _format(form, as_json)
-    from agentmon.lake.adhoc import run_sql as run
-
-    _show("sql", run(_lake(), sys.stdin.read() if query == "-" else query), form)
 
 
 def tables(
@@ -162,7 +159,7 @@ def tables(
     as_json: AsJson = False,
 ) -> None:
     """What the tables are: columns, types, comments, an example query each."""
-    form = _format(form, as_json)
+    form = chosen_format(form, as_json)
     from agentmon.lake.catalog import describe_tables
     from agentmon_cli.render import note, write, write_table
 
@@ -184,7 +181,7 @@ def tables(
 def _listing(table: str, wanted: Selection, form: str) -> None:
     from agentmon.lake.listings import read_rows
 
-    _show(table, read_rows(_lake(), table, wanted), form)
+    _show(table, read_rows(lake(), table, wanted), form)
 
 
 def _show(what: str, rows: Rows, form: str) -> None:
@@ -198,7 +195,7 @@ def _show(what: str, rows: Rows, form: str) -> None:
              f"the {rows.limit} most used tools; --limit 0 gives all")  # fmt: skip
 
 
-def _format(form: str, as_json: bool) -> str:
+def chosen_format(form: str, as_json: bool) -> str:
     from agentmon.errors import UsageError
     from agentmon_cli.render import FORMATS
 
@@ -220,7 +217,7 @@ def _selection(agent: str | None, session: str | None, since: str | None, until:
     return Selection(agent, session, start, end, limit or None)
 
 
-def _lake() -> str:
+def lake() -> str:
     from agentmon.settings import Settings
 
     return Settings.from_env().lake

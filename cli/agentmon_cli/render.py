@@ -22,6 +22,8 @@ FORMATS = ("table", "json", "csv")
 #: A table's cell ends here: a thought of a megabyte is for JSON.
 _CELL = 200
 _PRECISE = 2**53
+#: A column of texts that are no longer than this is never cut.
+_SHORT = 12
 
 
 def plain(value: Any) -> Any:
@@ -81,6 +83,8 @@ def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]], out: TextIO
 
 
 def _csv_cell(value: Any) -> Any:
+    if value is None or (type(value) is str and value.isascii()):
+        return value  # most of what there is: a large result is written twice as fast
     simple = plain(value)
     if isinstance(simple, bool):
         return "true" if simple else "false"
@@ -143,6 +147,7 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], out: Text
     for at in kept:
         numeric = any(_is_number(row[at]) for row in found)
         narrow = numeric or any(isinstance(row[at], datetime | bool) for row in found)
+        narrow = narrow or _width(columns[at], found, at) <= _SHORT  # a long text beside it gives way
         table.add_column(
             Text(shown(columns[at])), justify="right" if numeric else "left", no_wrap=True, overflow="ellipsis",
             min_width=_width(columns[at], found, at) if narrow else None,

@@ -47,6 +47,13 @@ def _count(value: str) -> int:
     return number
 
 
+def _several(value: str) -> int:
+    number = int(value)
+    if number < 2:
+        raise ValueError
+    return number
+
+
 def _port(value: str) -> int:
     number = int(value)
     if not 0 < number < 65536:
@@ -155,6 +162,13 @@ class Settings:
     max_batch_messages: int = _setting(
         "AGENTMON_MAX_BATCH", 200_000, _count, "a number > 0", "messages in one batch of the lake at the most"
     )
+    compact_files: int = _setting(
+        "AGENTMON_COMPACT_FILES",
+        32,
+        _several,
+        "a number > 1",
+        "small files of a table and day that are merged into one",
+    )
     newest_rows: int = _setting(
         "AGENTMON_NEWEST_ROWS",
         20,
@@ -224,11 +238,11 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
-        """Settings from environment variables; an empty variable counts as not set.
+        """Settings from environment variables, else from agentmon.toml; an empty variable counts as not set.
 
-        Raises SettingError, naming the variable and what it takes.
+        `env` stands for both. Raises SettingError, naming the variable and what it takes.
         """
-        env = os.environ if env is None else env
+        env = {**_from_file(), **_set(os.environ)} if env is None else _set(env)
         values: dict[str, Any] = {}
         for spec in fields(cls):
             text = env.get(spec.metadata["env"], "")
@@ -271,3 +285,58 @@ class Settings:
             return str(json.loads((self.run / "broker.json").read_text())["bootstrap"])
         except (OSError, ValueError, KeyError):
             return DEFAULT_BOOTSTRAP
+
+
+@dataclass(frozen=True)
+class Source:
+    """A setting as it stands: source is environment, agentmon.toml or default."""
+
+    variable: str
+    value: Any
+    source: str
+    takes: str
+    about: str
+
+
+def config_file() -> Path:
+    """Where agentmon.toml lies, if there is one: beside pyproject.toml, wherever a command is run from."""
+    return project_root() / "agentmon.toml"
+
+
+def sources() -> list[Source]:
+    """Every setting with its value, secrets hidden, and where it comes from. Raises SettingError."""
+    settings, file = Settings.from_env(), _from_file()
+    found = []
+    for spec in fields(Settings):
+        variable, value = spec.metadata["env"], getattr(settings, spec.name)
+        source = "environment" if os.environ.get(variable) else "agentmon.toml" if variable in file else "default"
+        hidden = "***" if isinstance(value, Secret) else str(value) if isinstance(value, Path) else value
+        found.append(Source(variable, hidden, source, spec.metadata["takes"], spec.metadata["about"]))
+    return found
+
+
+def _set(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in env.items() if text}
+
+
+def _from_file() -> dict[str, str]:
+    """What agentmon.toml says, by environment variable. Its keys are the variables, in any case."""
+    path = config_file()
+    if not path.exists():
+        return {}
+    import tomllib
+    from difflib import get_close_matches
+
+    known = {spec.metadata["env"] for spec in fields(Settings)}
+    try:
+        told = tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise SettingError(f"{path} can't be read: {' '.join(str(error).split())}") from error
+    found = {}
+    for key, value in told.items():
+        if key.upper() not in known:
+            near = get_close_matches(key.upper(), known, n=1)
+            hint = f", did you mean {near[0]}?" if near else ": agentmon config lists the settings"
+            raise SettingError(f"{path} has an unknown setting {key}{hint}")
+        found[key.upper()] = str(value).lower() if isinstance(value, bool) else str(value)
+    return found

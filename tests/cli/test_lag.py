@@ -37,11 +37,15 @@ def test_where_it_stopped_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "run").mkdir()
-    queries = {"lake": {"batch_id": 3, "lag_messages": 7}, "live": {"state": {"agents": 2, "windows": 5}}}
+    queries = {
+        "lake": {"batch_id": 3, "lag_messages": 7},
+        "live": {"state": {"agents": 2, "windows": 5, "bytes": 9, "watermark": "2026"}},
+    }
     (tmp_path / "run" / "progress.json").write_text(json.dumps({"pid": 1, "queries": queries}))
     assert lag(monkeypatch, "--json") == 0
     told = capsys.readouterr()
     lake, live = json.loads(told.out)
     assert (lake["query"], lake["batch_id"], lake["lag_messages"], lake["lag_s"]) == ("lake", 3, 7, None)
     assert (live["query"], live["agents"], live["windows"]) == ("live", 2, 5)
+    assert (live["state_bytes"], live["watermark"], lake["state_bytes"]) == (9, "2026", None)
     assert "this is where it stopped" in told.err

@@ -54,7 +54,6 @@ def test_without_a_lake_it_says_what_to_do_and_exits_with_4(agentmon: Callable[.
         (["history", "--bucket", "0m"], "--bucket"),
         (["history", "--last", "1h", "--since", "2h"], "--last"),
         (["tables", "nothing"], "nothing"),
-        (["sql"], "QUERY"),
     ],
 )
 def test_wrong_usage_names_what_is_wrong_and_exits_with_2(

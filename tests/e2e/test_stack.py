@@ -100,6 +100,25 @@ def test_first_python_of_the_readme_shows_in_status(home: Path, tmp_path: Path) 
     assert agent["memory_bytes"] > 1_000_000, "the publisher's own report at its end"
 
 
+def test_a_second_job_is_refused_and_told_who_runs(home: Path) -> None:
+    """However it was started; the first goes on."""
+    before = told(home)
+    second = subprocess.run(
+        [project_root() / "spark-submit.sh", str(JOB)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "AGENTMON_HOME": str(home)},
+    )
+    assert second.returncode == 1
+    assert (
+        f"agentmon: the lake {home / 'lake'} is being written by the job with pid {before['driver_pid']}"
+        in second.stderr
+    )
+    assert not any(ended(process) for process in processes(home))
+    assert told(home) == before
+
+
 @pytest.mark.parametrize("victim", ["jvm_pid", "driver_pid"])
 def test_up_mends_the_job_after_kill_9(home: Path, victim: str) -> None:
     before = processes(home)

@@ -80,6 +80,20 @@ def test_what_the_ledger_says_is_gone_is_no_hole(make_lake: MakeLake) -> None:
     assert found.holes == [(8, 9, "")]
 
 
+def test_a_marker_that_kafka_no_longer_has_is_no_hole_while_the_count_is_right(make_lake: MakeLake) -> None:
+    """The ledger says how many messages each range had: 4 of 6 and 2 of 4, of which one is lost."""
+    lake = make_lake(
+        actions=rows(0, 1, 3, 4, 6),
+        ledger=[sealed(1, end=6, messages=4), sealed(2, start_offset=6, end=10, messages=2)],
+    )
+    [found] = audited(lake, in_kafka(10, 10))
+    assert (found.holes, found.empty) == ([(7, 10, NOT_IN_KAFKA)], 2)
+    [found] = audited(lake)
+    assert (found.holes, found.empty) == ([(7, 10, NOT_COMPARED)], 2)
+    [found] = audited(lake, in_kafka(5, 10), records=[(8, 9)])
+    assert (found.holes, found.empty) == ([(8, 9, "")], 4)
+
+
 def test_a_range_that_the_ledger_leaves_out_is_a_hole(make_lake: MakeLake) -> None:
     lake = make_lake(actions=rows(3, 4, 7), ledger=[sealed(1, start_offset=3, end=5), sealed(2, start_offset=7, end=8)])
     [found] = audited(lake, in_kafka(0, 8))

@@ -1,4 +1,4 @@
-"""Spark's reading of messages: the table and the columns of each shape of wire-formats.md."""
+"""Messages read by Spark's workers: the table and the columns of each shape of wire-formats.md."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from pyspark.sql import DataFrame, SparkSession
-from tests.builders import parsed_schema
+from pyspark.sql import SparkSession
 
 from agentmon.contracts.message import Limits
 from agentmon.contracts.tables import MESSAGE_TABLES
-from agentmon.stream.parse import parse
+from agentmon.stream.parse import PARSED, parse_here, parse_there
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 _KAFKA = (
@@ -104,7 +104,7 @@ SHAPES: dict[str, tuple[str, Any, dict[str, Any]]] = {
 
 
 @pytest.fixture(scope="module")
-def frame(spark: SparkSession) -> DataFrame:
+def table(spark: SparkSession) -> pa.Table:
     def value(sent: Any) -> bytes | None:
         text = sent if isinstance(sent, str | bytes | None) else json.dumps(sent)
         return text.encode() if isinstance(text, str) else text
@@ -112,12 +112,12 @@ def frame(spark: SparkSession) -> DataFrame:
     sent = [(b"key", value(v), topic, 0, i, NOW, None) for i, (topic, v, _) in enumerate(SHAPES.values())]
     limits = Limits(max_bytes=250, max_depth=5)
     rows = spark.createDataFrame(sent, _KAFKA)
-    return parse(rows, limits=limits, topic_ids={"agent.actions": "id"}, ingest_time=NOW).persist()
+    return parse_there(rows, limits=limits, topic_ids={"agent.actions": "id"}, ingest_time=NOW)
 
 
 @pytest.fixture(scope="module")
-def rows(frame: DataFrame) -> dict[str, dict[str, Any]]:
-    found = {row["kafka_offset"]: row for row in frame.toArrow().to_pylist()}
+def rows(table: pa.Table) -> dict[str, dict[str, Any]]:
+    found = {row["kafka_offset"]: row for row in table.to_pylist()}
     assert len(found) == len(SHAPES)
     return {name: found[i] for i, name in enumerate(SHAPES)}
 
@@ -128,11 +128,10 @@ def test_each_shape_fills_its_columns(rows: dict[str, dict[str, Any]], shape: st
     assert {name: rows[shape][name] for name in expected} == expected
 
 
-def test_columns_are_those_of_the_tables(frame: DataFrame) -> None:
+def test_columns_are_those_of_the_tables(table: pa.Table) -> None:
     names = ["table", *dict.fromkeys(name for table in MESSAGE_TABLES.values() for name in table.column_names)]
-    assert frame.columns == names
-    declared = frame.sparkSession.createDataFrame([], parsed_schema())
-    assert frame.select(*declared.columns).dtypes == declared.dtypes
+    assert table.column_names == names
+    assert table.schema == PARSED
 
 
 def test_rows_tell_where_they_came_from(rows: dict[str, dict[str, Any]]) -> None:
@@ -146,8 +145,7 @@ def test_rows_tell_where_they_came_from(rows: dict[str, dict[str, Any]]) -> None
 def test_keys_and_headers_that_are_no_text_are_base64(spark: SparkSession) -> None:
     headers = [("again", b"1"), ("odd", b"\xff" * 90), ("none", None)]
     sent = spark.createDataFrame([(b"\xff" * 90, b"{}", "agent.tasks", 0, 0, NOW, headers)], _KAFKA)
-    row = parse(sent, limits=Limits(), topic_ids={}, ingest_time=NOW).select("kafka_key", "kafka_headers").first()
-    assert row is not None
+    (row,) = parse_here(sent, limits=Limits(), topic_ids={}, ingest_time=NOW).to_pylist()
     assert row["kafka_key"] == "/" * 120
     assert json.loads(row["kafka_headers"]) == [
         {"key": "again", "value": "1"},

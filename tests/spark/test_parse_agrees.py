@@ -1,4 +1,4 @@
-"""Spark's reading of a message is contracts/'s plain one, column by column, whatever arrives."""
+"""Whatever arrives is a row, and the same row whoever reads it, column by column."""
 
 from __future__ import annotations
 
@@ -8,17 +8,27 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from tests.spark.untidy import INGEST_TIME, MAX_BYTES, MAX_DEPTH, messages
 
-from agentmon.contracts.message import Limits, read
+from agentmon.contracts import json_text, message
+from agentmon.contracts.message import Limits
 from agentmon.contracts.tables import MESSAGE_TABLES
-from agentmon.stream.parse import parse
+from agentmon.stream.parse import parse_here, parse_there
 
 LIMITS = Limits(max_bytes=MAX_BYTES, max_depth=MAX_DEPTH, max_ahead_s=300)
 TOPIC_IDS = {"agent.actions": "id of actions", "agent.tasks": "id of tasks"}
 MESSAGES = 2500
+#: What a message has besides its value and offset, where that does not matter.
+PLAIN: dict[str, Any] = {
+    "key": b"a",
+    "topic": "agent.actions",
+    "partition": 0,
+    "timestamp": INGEST_TIME,
+    "headers": None,
+}
 
 _SCHEMA = pa.schema(
     {
@@ -33,17 +43,47 @@ _SCHEMA = pa.schema(
 )
 
 
-def test_both_readers_agree(spark: SparkSession, tmp_path: Path) -> None:
+def test_rows_in_are_rows_out_and_all_ways_to_read_them_agree(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the executors, in the driver, and by the patient reader alone, which is the definition."""
     sent = generated()
-    rows = {row["kafka_offset"]: row for row in spark_rows(spark, sent, tmp_path)}
-    assert sorted(rows) == list(range(len(sent)))
-    differences = [
-        (message, found) for message in sent if (found := differing(plain_row(message), rows[message["offset"]]))
-    ]
+    rows = frame(spark, sent, tmp_path)
+    constants = {"limits": LIMITS, "topic_ids": TOPIC_IDS, "ingest_time": INGEST_TIME}
+    there, here = by_offset(parse_there(rows, **constants)), by_offset(parse_here(rows, **constants))
+    read_by_orjson = sum(json_text.read_plain_object(m["value"] or b"", MAX_DEPTH) is not None for m in sent)
+    monkeypatch.setattr(message, "read_plain_object", lambda *_: None)
+    patient = by_offset(parse_here(rows, **constants))
+    assert sorted(there) == sorted(here) == sorted(patient) == list(range(len(sent)))
+    assert len(sent) / 4 < read_by_orjson < len(sent), "both readers have to be tried"
+    assert there == here
+    differences = [(m, found) for m in sent if (found := differing(patient[m["offset"]], here[m["offset"]]))]
     differences.sort(key=lambda d: len(d[0]["value"] or b""))
     assert not differences, f"{len(differences)} of {len(sent)}, the shortest:\n" + "\n".join(
         map(describe, differences[:8])
     )
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(max_depth=500), Limits(max_bytes=1_000, max_depth=100)], ids=str)
+def test_all_ways_to_read_have_the_same_limits(spark: SparkSession, tmp_path: Path, limits: Limits) -> None:
+    """A message at a limit is a row, one above it is in quarantine."""
+    depth, size = limits.max_depth, min(limits.max_bytes, 100_000)
+    texts = [before + "[" * n + "1" + "]" * n + after for before, after, n in _nested(depth)]
+    texts += [f'{{"tool":"{"x" * (size - 11 + n)}"}}' for n in (-1, 0, 1)]
+    sent = [{**PLAIN, "value": text.encode(), "offset": n} for n, text in enumerate(texts)]
+    messages = frame(spark, sent, tmp_path)
+    constants = {"limits": limits, "topic_ids": TOPIC_IDS, "ingest_time": INGEST_TIME}
+    rows = by_offset(parse_here(messages, **constants))
+    assert by_offset(parse_there(messages, **constants)) == rows
+    tables = [rows[n]["table"] for n in range(len(sent))]
+    assert tables[:9] == ["actions", "actions", "quarantine"] * 3
+    assert tables[9:] == ["actions", "actions", "quarantine" if size == limits.max_bytes else "actions"]
+
+
+def _nested(depth: int) -> list[tuple[str, str, int]]:
+    """(before, after, brackets between) for nestings of depth - 1, depth and depth + 1."""
+    places = [('{"context":', "}", 1), ('{"event":{"context":', "}}", 2), ('{"zz":', "}", 1)]
+    return [(before, after, depth - own + n) for before, after, own in places for n in (-1, 0, 1)]
 
 
 def generated() -> list[dict[str, Any]]:
@@ -58,54 +98,38 @@ def generated() -> list[dict[str, Any]]:
         suppress_health_check=list(HealthCheck),
     )
     @given(messages)
-    def gather(message: dict[str, Any]) -> None:
-        found.append({**message, "offset": len(found)})
+    def gather(one: dict[str, Any]) -> None:
+        found.append({**one, "offset": len(found)})
 
     gather()
     return found
 
 
-def spark_rows(spark: SparkSession, sent: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+def frame(spark: SparkSession, sent: list[dict[str, Any]], folder: Path) -> DataFrame:
     """Through a file: Spark would read rows of the test's own in its optimizer, by other code than the job's."""
     headers = [m["headers"] and [{"key": k, "value": v} for k, v in m["headers"]] for m in sent]
     table = pa.Table.from_pylist([{**m, "headers": h} for m, h in zip(sent, headers, strict=True)], _SCHEMA)
     pq.write_table(table, folder / "messages.parquet")
-    rows = spark.read.parquet(str(folder / "messages.parquet"))
-    parsed = parse(rows, limits=LIMITS, topic_ids=TOPIC_IDS, ingest_time=INGEST_TIME)
-    found: list[dict[str, Any]] = parsed.toArrow().to_pylist()
-    return found
+    return spark.read.parquet(str(folder / "messages.parquet"))
 
 
-def plain_row(message: dict[str, Any]) -> dict[str, Any]:
-    return read(
-        message["value"],
-        topic=message["topic"],
-        partition=message["partition"],
-        offset=message["offset"],
-        kafka_timestamp=message["timestamp"],
-        key=message["key"],
-        headers=message["headers"] or (),
-        topic_id=TOPIC_IDS.get(message["topic"]),
-        ingest_time=INGEST_TIME,
-        limits=LIMITS,
-    )
+def by_offset(parsed: pa.Table) -> dict[int, dict[str, Any]]:
+    return {row["kafka_offset"]: row for row in parsed.to_pylist(maps_as_pydicts="strict")}
 
 
-def differing(plain: dict[str, Any], spark: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The columns of the row's table in which the two readers differ: name → (plain, Spark)."""
-    names = ["table", *MESSAGE_TABLES[plain["table"]].column_names]
-    return {name: (plain[name], spark[name]) for name in names if not same(plain[name], spark[name])}
+def differing(patient: dict[str, Any], quick: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The columns of the row's table in which the two readers differ: name → (patient, quick)."""
+    names = ["table", *MESSAGE_TABLES[patient["table"]].column_names]
+    return {name: (patient[name], quick[name]) for name in names if not same(patient[name], quick[name])}
 
 
-def same(plain: Any, spark: Any) -> bool:
-    if isinstance(plain, dict):  # a map: Arrow has it as a list of pairs
-        return spark is not None and len(spark) == len(plain) and dict(spark) == plain
-    if plain == spark:
+def same(patient: Any, quick: Any) -> bool:
+    if patient == quick:
         return True
-    if not isinstance(plain, str) or not isinstance(spark, str):
+    if not isinstance(patient, str) or not isinstance(quick, str):
         return False
     try:
-        return parsed_json(plain) == parsed_json(spark)
+        return parsed_json(patient) == parsed_json(quick)
     except ValueError:
         return False
 

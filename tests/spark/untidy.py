@@ -168,9 +168,20 @@ _cut = st.tuples(_message, st.integers(0, 40)).map(lambda m: m[0][: -m[1] or Non
 _no_object = st.one_of(_scalars, _trees, st.sampled_from(_NOT_JSON), _blanks, _deep)
 _too_large = st.integers(-8, 8).map(lambda n: '{"a":"' + "x" * (MAX_BYTES + n) + '"}')
 
-_texts = _weighted((24, _surrounded), (3, _broken), (1, _cut), (3, _no_object), (1, _too_large))
+#: JSON as a library writes it, of any names and values.
+_anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | _any_text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_any_text | _anybody, inner, max_size=5),
+    max_leaves=8,
+)
+_tidy = st.tuples(_anything, st.booleans()).map(lambda told: json.dumps(told[0], ensure_ascii=told[1]))
+_texts = _weighted((24, _surrounded), (4, _tidy), (3, _broken), (1, _cut), (3, _no_object), (1, _too_large))
 _utf8 = _texts.map(lambda text: text.encode("utf-8", "surrogatepass"))
-_bytes = st.one_of(st.binary(max_size=12), st.binary(min_size=1, max_size=3).map(lambda b: b'{"tool":"' + b + b'"}'))
+_bytes = st.one_of(
+    st.binary(max_size=12),
+    st.binary(max_size=200),
+    st.binary(min_size=1, max_size=3).map(lambda b: b'{"tool":"' + b + b'"}'),
+)
 values = _weighted((24, _utf8), (2, _bytes), (1, st.none()))
 
 keys = st.one_of(

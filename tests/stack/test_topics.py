@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from agentmon.errors import KafkaUnreachable
 from agentmon.live import offsets
@@ -27,6 +28,17 @@ def test_wanted_topics_are_made_once(connection: Connection) -> None:
         "agent.monitor.frontend": 1,
         "agent.rl.vectorized": 1,
     }
+
+
+def test_no_message_that_the_broker_takes_is_too_large_for_the_job(connection: Connection) -> None:
+    names = [spec.name for spec in wanted_topics()]
+    ensure(connection, wanted_topics())
+    told = connection.ask(
+        lambda client: client.describe_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, name) for name in names], config_filter="all"
+        )
+    )["topic"]
+    assert all(int(told[name]["max.message.bytes"]["value"]) <= Settings().max_message_bytes for name in names)
 
 
 def test_drift_is_reported_and_left_alone(connection: Connection, new_topic: Callable[..., str]) -> None:

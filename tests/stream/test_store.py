@@ -18,7 +18,7 @@ from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, Range, now
 from agentmon.stream.resume import unsealed_batch
 from agentmon.stream.source import read_ranges
-from agentmon.stream.store import Store
+from agentmon.stream.store import Store, read
 from agentmon.stream.tables import create_missing
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def store(spark: SparkSession, settings: Settings, batch: Batch, die_before: str
 
     create_missing(settings.lake)
     rows = read_ranges(spark, spark_options(settings), batch.ranges)
-    Store(settings, before_write=before_write).store(rows, batch)
+    Store(settings, before_write=before_write).store(read(rows, settings, batch), batch)
 
 
 def figures(lake: str) -> dict[str, Any]:

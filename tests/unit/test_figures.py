@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from typing import Any
+
+from tests.builders import at, parsed, row
 
 from agentmon.contracts.measures import trend
-from agentmon.stream.figures import MAX_NAMES, OTHER, Figures, Row, newest_per_agent
+from agentmon.stream.figures import MAX_NAMES, OTHER, Figures
+from agentmon.stream.updates import row_updates
 
-SECOND = 1_000_000
-T0 = 1_763_000_000 * SECOND
+Row = dict[str, Any]
 
 
 def figures(window_s: float = 60, watermark_s: float = 600, silence_s: float = 3600) -> Figures:
@@ -17,11 +20,15 @@ def figures(window_s: float = 60, watermark_s: float = 600, silence_s: float = 3
 
 def action(at_s: float = 0, agent_id: str = "a", offset: int = 0, **fields: object) -> Row:
     values = {"tool": "grep", "action": "call", "success": True, "reward": 1.0, "duration_ms": 100.0, **fields}
-    return Row("actions", agent_id, T0 + round(at_s * SECOND), 0, offset, **values)  # type: ignore[arg-type]
+    return row("actions", at_s, offset, agent_id=agent_id, **values)
 
 
 def learning(at_s: float = 0, reward: float | None = 1.0, agent_id: str = "a", offset: int = 0) -> Row:
-    return Row("learning", agent_id, T0 + round(at_s * SECOND), 0, offset, reward=reward)
+    return row("learning", at_s, offset, agent_id=agent_id, reward=reward)
+
+
+def add(state: Figures, *rows: Row) -> set[tuple[str, int]]:
+    return state.add(parsed(*rows))
 
 
 def update(kind: str, state: Figures, changed: set[tuple[str, int]], agent_id: str = "a") -> dict:
@@ -31,12 +38,11 @@ def update(kind: str, state: Figures, changed: set[tuple[str, int]], agent_id: s
 
 def test_counts_rates_and_means_of_an_agent() -> None:
     state = figures()
-    changed = state.add(
-        [
-            action(0, success=True, reward=1.0),
-            action(1, success=False, reward=0.0, error=True, tool="sed"),
-            action(2, success=None, reward=None),
-        ]
+    changed = add(
+        state,
+        action(0, success=True, reward=1.0),
+        action(1, success=False, reward=0.0, error="no", tool="sed"),
+        action(2, success=None, reward=None),
     )
     data = update("learning_update", state, changed)
     assert data["total_events"] == 3
@@ -52,30 +58,30 @@ def test_counts_rates_and_means_of_an_agent() -> None:
 
 def test_learning_rewards_win_over_action_rewards() -> None:
     state = figures()
-    changed = state.add([action(reward=0.0), learning(1, 0.75)])
+    changed = add(state, action(reward=0.0), learning(1, 0.75))
     assert update("learning_update", state, changed)["avg_reward"] == 0.75
 
 
 def test_thousands_of_rewards_in_one_trigger_in_any_order_keep_the_newest_twenty() -> None:
     rows = [learning(i, float(i % 7), offset=i) for i in range(5000)]
-    expected = [row.reward for row in rows[-20:]]
+    expected = [found["reward"] for found in rows[-20:]]
     random.Random(7).shuffle(rows)
     state = figures(watermark_s=10_000)
-    data = update("learning_update", state, state.add(rows))
+    data = update("learning_update", state, add(state, *rows))
     assert data["recent_rewards"] == expected
     assert data["learning_trend"] == trend(expected)
 
 
 def test_rewards_at_the_same_moment_are_ordered_by_partition_and_offset() -> None:
     state = figures()
-    data = update("learning_update", state, state.add([learning(0, 2.0, offset=2), learning(0, 1.0, offset=1)]))
+    data = update("learning_update", state, add(state, learning(0, 2.0, offset=2), learning(0, 1.0, offset=1)))
     assert data["recent_rewards"] == [1.0, 2.0]
 
 
 def test_a_row_behind_the_watermark_counts_but_not_in_its_window() -> None:
     state = figures(window_s=60, watermark_s=120)
-    state.add([action(600)])
-    changed = state.add([action(0)])
+    add(state, action(600))
+    changed = add(state, action(0))
     data = update("learning_update", state, changed)
     assert data["late"] == 1
     assert data["total_events"] == 2
@@ -84,21 +90,21 @@ def test_a_row_behind_the_watermark_counts_but_not_in_its_window() -> None:
 
 def test_another_agents_clock_closes_no_window() -> None:
     state = figures(window_s=60, watermark_s=60)
-    state.add([action(100_000, agent_id="ahead")])
-    changed = state.add([action(0, agent_id="a")])
+    add(state, action(100_000, agent_id="ahead"))
+    changed = add(state, action(0, agent_id="a"))
     assert update("learning_update", state, changed)["late"] == 0
 
 
 def test_windows_behind_the_watermark_are_let_go() -> None:
     state = figures(window_s=60, watermark_s=120)
     for second in range(0, 36_000, 30):
-        state.add([action(second)])
-    assert state.size()["windows"] <= 4
+        add(state, action(second))
+    assert sum(len(agent.windows) for agent in state.agents.values()) <= 4
 
 
 def test_names_are_bounded() -> None:
     state = figures()
-    changed = state.add([action(tool=f"tool-{i}", offset=i) for i in range(3 * MAX_NAMES)])
+    changed = add(state, *(action(tool=f"tool-{i}", offset=i) for i in range(3 * MAX_NAMES)))
     usage = update("learning_update", state, changed)["tool_usage"]
     assert len(usage) == MAX_NAMES + 1
     assert usage[OTHER] == 2 * MAX_NAMES
@@ -107,7 +113,7 @@ def test_names_are_bounded() -> None:
 
 def test_agents_that_nothing_was_heard_of_are_dropped_however_old_their_events() -> None:
     state = figures(silence_s=3600)
-    state.add([action(0, agent_id="quiet"), action(0, agent_id="heard")])
+    add(state, action(0, agent_id="quiet"), action(0, agent_id="heard"))
     now = state.agents["heard"].heard
     state.agents["quiet"].heard = now - 3601
     assert state.drop_silent(now) == 1
@@ -116,22 +122,25 @@ def test_agents_that_nothing_was_heard_of_are_dropped_however_old_their_events()
 
 def test_newest_metric_wins() -> None:
     state = figures()
-    newer = Row("metrics", "a", T0 + SECOND, 0, 1, metrics={"memory_bytes": 2.0})
-    older = Row("metrics", "a", T0, 0, 0, metrics={"memory_bytes": 1.0, "cpu_percent": 5.0})
-    changed = state.add([newer, older])
+    newer = row("metrics", 1, 1, metrics={"memory_bytes": 2.0})
+    older = row("metrics", metrics={"memory_bytes": 1.0, "cpu_percent": 5.0})
+    changed = add(state, newer, older)
     assert update("metrics_update", state, changed)["metrics"] == {"cpu_percent": 5.0, "memory_bytes": 2.0}
 
 
 def test_the_same_position_gives_the_same_messages() -> None:
     rows = [action(i, offset=i) for i in range(50)]
     one, two = figures(), figures()
-    changed = one.add(rows)
-    for row in rows:
-        two.add([row])
+    changed = add(one, *rows)
+    for found in rows:
+        add(two, found)
     assert one.messages(changed, "p") == two.messages(changed, "p")
     assert {m["id"] for _, m in one.messages(changed, "p")}.isdisjoint({m["id"] for _, m in one.messages(changed, "q")})
 
 
-def test_newest_per_agent_keeps_the_newest_in_order() -> None:
-    rows = [("a", i, f"a{i}") for i in range(10)] + [("b", 5, "b5")]
-    assert newest_per_agent(rows, 3) == ["b5", "a7", "a8", "a9"]
+def test_updates_are_the_newest_rows_of_each_agent_in_order() -> None:
+    rows = [action(i, "a", i) for i in range(10)] + [row("thoughts", 5, 99, agent_id="b", thought="x"), learning(11)]
+    told = row_updates(parsed(*rows), 3)
+    assert [m["id"] for _, m in told] == ["id:0:99", "id:0:7", "id:0:8", "id:0:9"]
+    assert told[0][1]["type"] == "thought_update"
+    assert told[-1][1]["data"]["timestamp"] == at(9).timestamp()

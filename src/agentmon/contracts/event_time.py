@@ -45,7 +45,8 @@ def received_at(kafka_timestamp: datetime | None, ingest_time: datetime, max_ahe
     """Kafka's timestamp, or the time of reading where a producer set an absurd one."""
     latest = ingest_time + timedelta(seconds=max_ahead_s)
     usable = kafka_timestamp is not None and EARLIEST <= kafka_timestamp <= latest
-    return (kafka_timestamp if usable and kafka_timestamp else ingest_time).astimezone(UTC)
+    received = kafka_timestamp if usable and kafka_timestamp else ingest_time
+    return received if received.tzinfo is UTC else received.astimezone(UTC)
 
 
 def event_time(value: Any, received: datetime, max_ahead_s: float) -> tuple[datetime, str]:

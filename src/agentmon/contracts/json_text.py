@@ -1,7 +1,8 @@
-"""JSON as Spark's reader (Jackson) takes it: which texts are an object, and what a value is as text.
+"""JSON as untidy producers write it: which texts are an object, and what a value is as text.
 
-Python's own decoder does the work; what is here is where the two differ. Both take NaN and Infinity,
-duplicate names (the last one wins), lone surrogates, and whatever follows the object.
+Taken besides strict JSON, as Jackson in Spark does: NaN and Infinity, lone surrogates, duplicate names (the last one
+wins), and whatever follows the object. Nearly all messages are strict JSON of a usual kind: orjson reads these, four
+times as fast, and `read_plain_object` says where it would not say the same as the patient reader, `read_object`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import json
 import math
 import re
 from typing import Any
+
+import orjson
 
 #: Digits of a number, and characters of a field's name, at the most: Jackson's own limits.
 MAX_NUMBER_LENGTH = 1000
@@ -45,6 +48,37 @@ def read_object(text: str, max_depth: int) -> dict[str, Any] | None:
     if (brackets > max_depth or len(text) > MAX_NAME_LENGTH) and _excessive(text[start:end], max_depth):
         return None
     return found  # type: ignore[no-any-return]
+
+
+_ORJSON_DEPTH = 250  # it reads deeper objects, but does not write them
+_ALL_DIGITS_ALIKE = bytes.maketrans(b"123456789", b"0" * 9)
+_LONG_NUMBER = b"0" * 19  # beyond 64 bits orjson makes a float of a whole number
+
+
+def read_plain_object(value: bytes, max_depth: int) -> dict[str, Any] | None:
+    """The object that strict JSON of a usual kind is; None means: ask `read_object`, which takes more.
+
+    Nothing in what it returns is NaN, an infinity or a lone surrogate.
+
+    >>> read_plain_object(b'{"a": 1}', 9), read_plain_object(b'{"a": NaN}', 9), read_plain_object(b'{"a": [[]]}', 2)
+    ({'a': 1}, None, None)
+    """
+    if len(value) > MAX_NAME_LENGTH or value.count(b"{") + value.count(b"[") > min(max_depth, _ORJSON_DEPTH):
+        return None
+    try:
+        found = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return None
+    if type(found) is not dict or _LONG_NUMBER in value.translate(_ALL_DIGITS_ALIKE):
+        return None
+    return found
+
+
+def plain_text(value: Any) -> str | None:
+    """`as_text` of a value out of `read_plain_object`."""
+    if type(value) is str:
+        return value
+    return orjson.dumps(value).decode() if type(value) in (dict, list) else as_text(value)
 
 
 def as_text(value: Any) -> str | None:

@@ -1,19 +1,27 @@
-"""What one message of agent.* means, in plain Python: the reader of live rows.
+"""What one message of agent.* means, in plain Python: the one reader, of the job and of live rows.
 
-stream/parse.py says the same as Spark columns, and a property-based test holds the two together. Where
-they could differ, this one follows what Spark's JSON reader (Jackson) does.
+Spark runs it on the executors for large batches and in the driver for small ones (stream/parse.py).
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from agentmon.contracts.event_time import event_time, received_at
-from agentmon.contracts.json_text import BLANKS, as_object, as_text, read_object, storable, write
+from agentmon.contracts.json_text import (
+    BLANKS,
+    as_object,
+    as_text,
+    plain_text,
+    read_object,
+    read_plain_object,
+    storable,
+    write,
+)
 from agentmon.contracts.measures import outcome
 from agentmon.contracts.tables import MESSAGE_TABLES
 from agentmon.contracts.topics import table_of
@@ -43,8 +51,17 @@ REPORT = ("total_events", "success_rate", "avg_reward", "learning_trend")
 _TEXTS = ("type", "action", "error", "reasoning", "context", "action_id", "span_id", "thought", "thought_id", "data")
 _NUMBERS = ("reward", "duration_ms", "cost_usd", "confidence")
 _COUNTS = ("input_tokens", "output_tokens", "action_count", "thought_count")
-_COLUMNS = tuple(dict.fromkeys(name for table in MESSAGE_TABLES.values() for name in table.column_names))
-_OWN_COLUMNS = {name: frozenset(table.own_column_names) for name, table in MESSAGE_TABLES.items()}
+_BLANK: dict[str, Any] = dict.fromkeys(
+    name for table in MESSAGE_TABLES.values() for name in ("table", *table.column_names)
+)
+_FILLED = ("tool", "success", "result", *REPORT, "metrics")  # not simply the field of their name
+_OWN = {
+    name: tuple(
+        tuple(column for column in table.own_column_names if column in fields and column not in _FILLED)
+        for fields in (_TEXTS, _NUMBERS, _COUNTS)
+    )
+    for name, table in MESSAGE_TABLES.items()
+}
 
 
 @dataclass(frozen=True)
@@ -73,40 +90,45 @@ def read(
 
     Never raises on account of what a message holds: what can't be read is a row of `quarantine`.
     """
-    row: dict[str, Any] = dict.fromkeys(_COLUMNS)
+    row = _BLANK.copy()
     fields: Mapping[str, Any] = {}
     told = None
-    message = _parse(value, limits)
+    text: Callable[[Any], str | None] = plain_text
+    message: dict[str, Any] | str | None = None
+    if value and len(value) <= limits.max_bytes:
+        message = read_plain_object(value, limits.max_depth)
+    if message is None:
+        message, text = _parse(value, limits), as_text
     if isinstance(message, str):
-        row |= {"table": "quarantine", "reason": message, "error": ERRORS[message], "raw": value}
+        table, row["reason"], row["error"], row["raw"] = "quarantine", message, ERRORS[message], value
     else:
         assert value is not None
-        event = as_object(message.get("event"), limits.max_depth)
+        event = as_object(message["event"], limits.max_depth) if "event" in message else None
         fields = message if event is None else {**message, **_present(event)}
         times = (source.get(name) for source in (event or {}, message) for name in ("timestamp", "ts"))
         told = next((time for time in times if time is not None), None)
-        table = table_of(topic, as_text(fields.get("type")))
-        row |= _own_columns(fields, table, message if event is None else event, limits)
-        row |= {"table": table, "payload": value.decode()}
+        table = table_of(topic, _text_of(fields, "type", text))
+        _fill(row, fields, table, message if event is None else event, limits, text)
+        row["payload"] = value.decode()
     key_text = _utf8(key)
     received = received_at(kafka_timestamp, ingest_time, limits.max_ahead_s)
-    moment, time_source = event_time(told, received, limits.max_ahead_s)
-    return row | {
-        "event_time": moment,
-        "event_date": moment.date(),
-        "time_source": time_source,
-        "agent_id": _agent(fields, key_text),
-        "session_id": as_text(fields.get("session_id")) or None,
-        "event_id": as_text(fields.get("event_id")) or None,
-        "kafka_topic": topic,
-        "kafka_topic_id": topic_id,
-        "kafka_partition": partition,
-        "kafka_offset": offset,
-        "kafka_timestamp": kafka_timestamp,
-        "kafka_key": key_text if key is None or key_text is not None else _base64(key),
-        "kafka_headers": write([_header(*header) for header in headers]) if headers else None,
-        "ingest_time": ingest_time,
-    }
+    moment, row["time_source"] = event_time(told, received, limits.max_ahead_s)
+    row["table"] = table
+    row["event_time"] = moment
+    row["event_date"] = moment.date()
+    row["agent_id"] = _agent(fields, key_text, text)
+    row["session_id"] = _text_of(fields, "session_id", text) or None
+    row["event_id"] = _text_of(fields, "event_id", text) or None
+    row["kafka_topic"] = topic
+    row["kafka_topic_id"] = topic_id
+    row["kafka_partition"] = partition
+    row["kafka_offset"] = offset
+    row["kafka_timestamp"] = kafka_timestamp
+    row["kafka_key"] = _base64(key) if key is not None and key_text is None else key_text
+    if headers:
+        row["kafka_headers"] = write([_header(*header) for header in headers])
+    row["ingest_time"] = ingest_time
+    return row
 
 
 def _parse(value: bytes | None, limits: Limits) -> dict[str, Any] | str:
@@ -125,31 +147,64 @@ def _parse(value: bytes | None, limits: Limits) -> dict[str, Any] | str:
     return "not_object" if text.lstrip(BLANKS).startswith(tuple(OTHER_JSON)) else "not_json"
 
 
-def _agent(fields: Mapping[str, Any], key: str | None) -> str:
-    named, container, hostname = (as_text(fields.get(name)) for name in ("agent_id", "container", "hostname"))
-    return named or key or container or hostname or "unknown"
+def _text_of(fields: Mapping[str, Any], name: str, text: Callable[[Any], str | None]) -> str | None:
+    value = fields.get(name)
+    return None if value is None else text(value)
 
 
-def _own_columns(fields: Mapping[str, Any], table: str, plain: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
-    """The columns of a table that a message's fields fill. `plain` is the object that metrics may lie in openly."""
+def _agent(fields: Mapping[str, Any], key: str | None, text: Callable[[Any], str | None]) -> str:
+    return (
+        _text_of(fields, "agent_id", text)
+        or key
+        or _text_of(fields, "container", text)
+        or _text_of(fields, "hostname", text)
+        or "unknown"
+    )
+
+
+def _fill(
+    row: dict[str, Any],
+    fields: Mapping[str, Any],
+    table: str,
+    plain: Mapping[str, Any],
+    limits: Limits,
+    text: Callable[[Any], str | None],
+) -> None:
+    """Fill in a table's own columns. `plain` is the object that metrics may lie in openly."""
     get = fields.get
-    context = as_object(get("context"), limits.max_depth) if table == "actions" else None
-    data = as_object(get("data"), limits.max_depth) if table == "learning" else None
-    report = {name: _first((data or {}).get(name), get(name)) for name in REPORT}
-    columns: dict[str, Any] = {name: as_text(get(name)) for name in _TEXTS}
-    columns |= {name: number(get(name)) for name in _NUMBERS}
-    columns |= {name: whole(get(name)) for name in _COUNTS}
-    columns |= {
-        "tool": as_text(_first(get("tool"), get("name"))),
-        "success": outcome(truth(get("success")), columns["reward"]),
-        "result": as_text(_first(get("result"), (context or {}).get("result"))),
-        "total_events": whole(report["total_events"]),
-        "success_rate": number(report["success_rate"]),
-        "avg_reward": number(report["avg_reward"]),
-        "learning_trend": as_text(report["learning_trend"]),
-        "metrics": _metrics(get("metrics"), plain, limits) if table == "metrics" else None,
-    }
-    return {name: value for name, value in columns.items() if name in _OWN_COLUMNS[table]}
+    texts, numbers, counts = _OWN[table]
+    for name in texts:
+        value = get(name)
+        if value is not None:
+            row[name] = text(value)
+    for name in numbers:
+        value = get(name)
+        if value is not None:
+            row[name] = number(value)
+    for name in counts:
+        value = get(name)
+        if value is not None:
+            row[name] = whole(value)
+    if table in ("actions", "learning"):
+        row["tool"] = text(_first(get("tool"), get("name")))
+    if table == "actions":
+        row["success"] = outcome(truth(get("success")), row["reward"])
+        row["result"] = text(_first(get("result"), _within(get("context"), "result", limits)))
+    elif table == "learning":
+        report = {name: _first(_within(get("data"), name, limits), get(name)) for name in REPORT}
+        row["total_events"] = whole(report["total_events"])
+        row["success_rate"] = number(report["success_rate"])
+        row["avg_reward"] = number(report["avg_reward"])
+        row["learning_trend"] = text(report["learning_trend"])
+    elif table == "metrics":
+        row["metrics"] = _metrics(get("metrics"), plain, limits)
+
+
+def _within(value: Any, name: str, limits: Limits) -> Any:
+    """A field of an object within the message, or of a text that is one."""
+    if type(value) is dict and name not in value:
+        return None
+    return (as_object(value, limits.max_depth) or {}).get(name) if value is not None else None
 
 
 def _metrics(value: Any, plain: Mapping[str, Any], limits: Limits) -> dict[str, float]:

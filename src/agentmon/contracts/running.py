@@ -49,6 +49,7 @@ class Agent:
     metrics: dict[str, tuple[int, float]] = field(default_factory=dict)
     windows: dict[int, Window] = field(default_factory=dict)
     newest: int = 0
+    seen: int = 0  # newest event time of the batch that is being taken in
     late: int = 0
     heard: float = field(default_factory=time.time)  # by our clock, epoch seconds: events may be last year's
 

@@ -250,6 +250,11 @@ LEDGER = Table(
         Column("kafka_partition", "int", "Partition"),
         Column("start_offset", "bigint", "First offset of the range"),
         Column("end_offset", "bigint", "One past the last offset of the range"),
+        Column(
+            "messages",
+            "bigint",
+            "Messages that Kafka had in a stored range: fewer than offsets where it had none (markers of transactions, compaction)",
+        ),
         Column("cluster_id", "string", "Kafka's id of the cluster"),
         Column("committed_at", "timestamp", "When the range was entered"),
         Column("note", "string", "Who or what entered it, where that needs saying"),

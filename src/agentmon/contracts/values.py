@@ -19,6 +19,8 @@ def number(value: Any) -> float | None:
     >>> number(2), number(" 1e3 "), number("1_0"), number("NaN"), number(True)
     (2.0, 1000.0, None, None, None)
     """
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     if isinstance(value, str):
@@ -48,4 +50,6 @@ def truth(value: Any) -> bool | None:
     >>> truth(True), truth(" FALSE "), truth(1), truth("yes")
     (True, False, True, None)
     """
+    if value is None or type(value) is bool:
+        return value
     return _TRUTHS.get((as_text(value) or "").strip(" ").lower())

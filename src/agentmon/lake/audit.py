@@ -33,6 +33,8 @@ class Stored:
     topic_id: str
     partition: int
     entered: dict[str, Ranges] = field(default_factory=dict)
+    #: (start, end, how many of its offsets had no message) of stored ranges that had such.
+    sparse: list[tuple[int, int, int]] = field(default_factory=list)
     rows: int = 0
     quarantined: int = 0
     unsealed: int = 0
@@ -114,8 +116,10 @@ def _judge(stored: Stored, kafka: InKafka | None, has_kafka: bool, compare: Comp
     retained = within(missing, [(kafka.begin, kafka.end)]) if kafka and kafka.begin < kafka.end else []
     records, compared = compare(stored.topic, stored.partition, retained) if retained else ([], [])
     records = within(records, compared)
+    empty = within(_empty_by_count(stored, missing), without(missing, compared))
+    unknown = without(without(missing, compared), empty)
     why_gone = NOT_IN_KAFKA if has_kafka else NOT_COMPARED
-    reasons = [(why_gone, without(missing, retained)), (NOT_COMPARED, without(retained, compared)), ("", records)]
+    reasons = [(why_gone, without(unknown, retained)), (NOT_COMPARED, within(unknown, retained)), ("", records)]
     holes = sorted((start, stop, why) for why, ranges in reasons for start, stop in ranges)
     unread = [(max(kafka.begin, end), kafka.end)] if kafka else []
     return Account(
@@ -129,10 +133,20 @@ def _judge(stored: Stored, kafka: InKafka | None, has_kafka: bool, compare: Comp
         quarantined=stored.quarantined,
         pending=size(united(unread)) if kafka else stored.unsealed,
         gone=gone,
-        empty=size(compared) - size(records),
+        empty=size(compared) - size(records) + size(empty),
         holes=holes,
         repeats=stored.repeats,
     )
+
+
+def _empty_by_count(stored: Stored, missing: Ranges) -> Ranges:
+    """What is missing of ranges of which no more is missing than was without a message when they were stored."""
+    found: Ranges = []
+    for start, end, without_message in stored.sparse:
+        part = within(missing, [(start, end)])
+        if size(part) <= without_message:
+            found += part
+    return united(found)
 
 
 def read_stored(lake: str) -> dict[Key, Stored]:
@@ -154,11 +168,14 @@ def read_stored(lake: str) -> dict[Key, Stored]:
 def _ledger(con: Connection) -> dict[Key, Stored]:
     entered: dict[Key, dict[str, Ranges]] = {}
     topics: dict[Key, str] = {}
-    for topic, topic_id, partition, kind, start, end in con.execute(query("audit_ledger")).fetchall():
+    sparse: dict[Key, list[tuple[int, int, int]]] = {}
+    for topic, topic_id, partition, kind, start, end, messages in con.execute(query("audit_ledger")).fetchall():
         topics[topic_id, partition] = topic
+        if messages is not None and messages < end - start:
+            sparse.setdefault((topic_id, partition), []).append((start, end, end - start - messages))
         entered.setdefault((topic_id, partition), {}).setdefault(kind, []).append((start, end))
     return {
-        key: Stored(topics[key], *key, {kind: united(ranges) for kind, ranges in kinds.items()})
+        key: Stored(topics[key], *key, {kind: united(ranges) for kind, ranges in kinds.items()}, sparse.get(key, []))
         for key, kinds in entered.items()
     }
 

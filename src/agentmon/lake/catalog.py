@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 
 from agentmon.contracts.tables import TABLES
 from agentmon.errors import UsageError
@@ -15,7 +16,9 @@ COLUMNS = ["table", "column", "type", "comment"]
 def describe_tables(name: str | None = None) -> Rows:
     """Every column of every table, or of one: table, column, type as `sql` sees it, comment."""
     if name is not None and name not in TABLES:
-        raise UsageError(f"no table named {name}: there are {', '.join(TABLES)}")
+        near = get_close_matches(name, TABLES, n=1)
+        meant = f"did you mean {near[0]}? There are" if near else "there are"
+        raise UsageError(f"no table named {name}: {meant} {', '.join(TABLES)}")
     return Rows(COLUMNS, _columns(name))
 
 

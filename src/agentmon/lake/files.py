@@ -37,8 +37,8 @@ def read_text(uri: str) -> str | None:
         return None
 
 
-def newest_commits(table_uri: str, limit: int = 20) -> Iterator[dict[str, Any]]:
-    """The commitInfo of a Delta table's newest commits, newest first; nothing where there is no table.
+def newest_commits(table_uri: str) -> Iterator[dict[str, Any]]:
+    """The commitInfo of a Delta table's commits, newest first, as far as its log goes; nothing where there is no table.
 
     Source: the Delta transaction log protocol: _delta_log/<version, 20 digits>.json, an action a line.
     """
@@ -49,7 +49,7 @@ def newest_commits(table_uri: str, limit: int = 20) -> Iterator[dict[str, Any]]:
     names = sorted(
         (i.path for i in listing if i.base_name.endswith(".json") and i.base_name[:20].isdigit()), reverse=True
     )
-    for name in names[:limit]:
+    for name in names:
         with filesystem.open_input_stream(name) as stream:
             for line in stream.read().decode().splitlines():
                 if '"commitInfo"' in line:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from agentmon.contracts.measures import SELFTEST_AGENT, quantile
 from agentmon.lake.connection import query, rows
-from agentmon.lake.reading import reading
+from agentmon.lake.reading import again, reading
 from agentmon.lake.selection import Rows, Selection
 
 COLUMNS = [
@@ -33,6 +33,7 @@ class History:
     widest_window: timedelta
 
 
+@again
 def read_history(lake: str, wanted: Selection, bucket: timedelta | None = None) -> History:
     """Figures per bucket, oldest first; without `bucket` it is chosen to give a readable number of them.
 

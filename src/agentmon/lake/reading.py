@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import duckdb
 
 from agentmon.contracts.tables import TABLES
+from agentmon.errors import AgentmonError
 from agentmon.lake.connection import Connection, open_lake
 from agentmon.lake.types import duckdb_type
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_ATTEMPTS = 3
+#: How DuckDB says that a file of its snapshot is gone.
+_VANISHED = ("No such file", "No files found", "Cannot open file")
 
 
 @contextmanager
@@ -20,6 +32,22 @@ def reading(lake: str, *tables: str) -> Iterator[Connection]:
                 columns = ", ".join(f'"{c.name}" {duckdb_type(c.type)}' for c in TABLES[name].columns)
                 con.execute(f"CREATE TEMP TABLE {name} ({columns})")
         yield con
+
+
+def again(read: Callable[P, T]) -> Callable[P, T]:
+    """Read anew where a file vanished while it was read: a VACUUM that keeps too little takes it from under a reader."""
+
+    @wraps(read)
+    def reading_again(*arguments: P.args, **options: P.kwargs) -> T:
+        for _ in range(_ATTEMPTS):
+            try:
+                return read(*arguments, **options)
+            except (duckdb.Error, AgentmonError) as error:
+                if not any(sign in str(error) for sign in _VANISHED):
+                    raise
+        return read(*arguments, **options)
+
+    return reading_again
 
 
 def first_line(error: Exception) -> str:

@@ -7,12 +7,13 @@ from typing import Any
 
 from agentmon.contracts.measures import SESSION_SILENCE_S
 from agentmon.lake.connection import query
-from agentmon.lake.reading import reading
+from agentmon.lake.reading import again, reading
 from agentmon.lake.selection import Rows, Selection, one_more
 
 SILENCE = timedelta(seconds=SESSION_SILENCE_S)
 
 
+@again
 def read_sessions(lake: str, wanted: Selection, now: datetime | None = None) -> Rows:
     """Sessions that were active in the time asked for, the newest activity first.
 

@@ -2,48 +2,59 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from agentmon.contracts.measures import RECENT_REWARDS, SELFTEST_AGENT, SESSION_SILENCE_S, quantile, trend
 from agentmon.lake.connection import Connection, duckdb_uri, query, rows
-from agentmon.lake.reading import reading
+from agentmon.lake.reading import again, reading
 from agentmon.lake.selection import ALL
 
 _SILENCE = timedelta(seconds=SESSION_SILENCE_S)
+#: A day of the summaries in more files than these is read once, as a whole.
+_FEW_FILES = 8
 _COUNTS = ("actions", "thoughts", "learning", "metrics", "other", "quarantined")
 
 
+@again
 def read_status(lake: str) -> dict[str, Any]:
     """What `agentmon status --json` shows, times as datetimes. Raises NoLakeError where there is no lake."""
-    left_out = {"left_out": SELFTEST_AGENT}
+    with prepare(lake) as con:
+        return status_of(con)
+
+
+@contextmanager
+def prepare(lake: str) -> Iterator[Connection]:
+    """The lake with what the figures of all agents are made of: `partials`, `every_partial`, `session_partials`."""
     with reading(lake, "summaries", "sessions") as con:
-        con.execute(query("status_partials"), left_out)
-        con.execute(query("session_partials"), left_out)
-        totals = rows(con, query("status_totals"))[0]
-        last_event_time = totals["last_event_time"]
-        return {
-            "as_of": datetime.now(UTC),
-            "totals": {
-                "events": sum(totals[name] for name in _COUNTS),
-                **{name: totals[name] for name in (*_COUNTS, "success_rate", "avg_reward")},
-            },
-            "agents": _agents(con),
-            "tools": rows(con, query("tools"), {"limit": ALL}),
-            "freshness": {
-                "last_event_time": last_event_time,
-                "last_commit_time": _last_commit(con, lake),
-            },
-            "alerts_firing": [],
-        }
+        parts = {"open": _busy_from(con, lake), "left_out": SELFTEST_AGENT, "kept": RECENT_REWARDS}
+        con.execute(query("status_partials").format(**parts))
+        con.execute(query("session_partials"), {"left_out": SELFTEST_AGENT})
+        yield con
+
+
+def status_of(con: Connection) -> dict[str, Any]:
+    """As `read_status`, of a lake that `prepare` has opened."""
+    totals = rows(con, query("status_totals"))[0]
+    newest = rows(con, "SELECT max(committed_at) AS last_commit_time FROM sealed")[0]
+    return {
+        "as_of": datetime.now(UTC),
+        "totals": {
+            "events": sum(totals[name] for name in _COUNTS),
+            **{name: totals[name] for name in (*_COUNTS, "success_rate", "avg_reward")},
+        },
+        "agents": _agents(con),
+        "tools": rows(con, query("tools"), {"limit": ALL}),
+        "freshness": {"last_event_time": totals["last_event_time"], "last_commit_time": newest["last_commit_time"]},
+        "alerts_firing": [],
+    }
 
 
 def _agents(con: Connection) -> list[dict[str, Any]]:
     durations = dict(con.execute(query("status_durations")).fetchall())
-    rewards = {
-        (agent, learned): values
-        for agent, learned, values in con.execute(query("status_rewards"), {"kept": RECENT_REWARDS}).fetchall()
-    }
+    rewards = newest_rewards(con)
     sessions = dict(con.execute(query("session_counts"), {"silence": _SILENCE}).fetchall())
     return [
         {
@@ -65,8 +76,14 @@ def _agents(con: Connection) -> list[dict[str, Any]]:
     ]
 
 
-def _last_commit(con: Connection, lake: str) -> datetime | None:
-    """When the newest batch was sealed: from the ledger's newest day alone."""
-    newest = con.execute(query("days"), {"path": f"{duckdb_uri(lake)}/ledger"}).fetchone()
-    found = con.execute(query("newest_commit"), {"day": newest[0]}).fetchone() if newest else None
-    return found[0] if found else None
+def newest_rewards(con: Connection) -> dict[tuple[str, bool], list[float]]:
+    """(agent, whether of learning) → its newest rewards, oldest first; of a lake that `prepare` has opened."""
+    (from_day,) = con.execute(query("status_rewards_from"), {"kept": RECENT_REWARDS}).fetchone() or (None,)
+    found = con.execute(query("status_rewards"), {"kept": RECENT_REWARDS, "from_day": from_day}).fetchall()
+    return {(agent, learned): values for agent, learned, values in found}
+
+
+def _busy_from(con: Connection, lake: str) -> date:
+    """From which day on the summaries lie in many files."""
+    found = con.execute(query("busy_from"), {"path": f"{duckdb_uri(lake)}/summaries", "few": _FEW_FILES}).fetchone()
+    return found[0] if found and found[0] else datetime.now(UTC).date()

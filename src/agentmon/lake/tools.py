@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from agentmon.contracts.measures import SELFTEST_AGENT
 from agentmon.lake.connection import query
-from agentmon.lake.reading import reading
+from agentmon.lake.reading import again, reading
 from agentmon.lake.selection import Rows, Selection, one_more
 
 
+@again
 def read_tools(lake: str, wanted: Selection) -> Rows:
     """tool, count, success_rate, avg_reward (over actions), the most used first, ties by name.
 

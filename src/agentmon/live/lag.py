@@ -19,7 +19,11 @@ TRIGGERS = 5
 
 @dataclass(frozen=True)
 class Lag:
-    """One query. Without Kafka, lag_messages is the job's own count at its last trigger and lag_s is unknown."""
+    """One query. Without Kafka, lag_messages is the job's own count at its last trigger and lag_s is unknown.
+
+    State is what the query keeps in memory, state_bytes an estimate; `watermark` is that of the agent that is
+    furthest behind (each has its own). None where a query keeps none.
+    """
 
     query: str
     rows_per_s: float | None
@@ -31,6 +35,8 @@ class Lag:
     rising: bool
     agents: int | None
     windows: int | None
+    state_bytes: int | None
+    watermark: str | None
     position: dict[str, dict[str, int]]
 
 
@@ -94,6 +100,8 @@ def _lag(
         rising=is_rising(list(told.get("lag_history", [])), lag or 0),
         agents=state.get("agents"),
         windows=state.get("windows"),
+        state_bytes=state.get("bytes"),
+        watermark=state.get("watermark"),
         position=position,
     )
 

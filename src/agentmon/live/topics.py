@@ -95,6 +95,16 @@ def ensure(connection: Connection, specs: list[TopicSpec]) -> list[TopicReport]:
     ]
 
 
+def differences(connection: Connection, specs: list[TopicSpec]) -> tuple[list[str], dict[str, tuple[str, ...]]]:
+    """(topics that are missing, where each of the others differs); makes and changes none."""
+    there = {topic["name"]: topic for topic in connection.ask(lambda client: client.describe_topics())}
+    existing = [spec for spec in specs if spec.name in there]
+    configs = connection.ask(lambda client: _configs(client, [spec.name for spec in existing])) if existing else {}
+    drifted = {spec.name: drift(spec, there[spec.name], configs.get(spec.name, {})) for spec in existing}
+    missing = [spec.name for spec in specs if spec.name not in there]
+    return missing, {name: how for name, how in drifted.items() if how}
+
+
 def drift(spec: TopicSpec, topic: dict[str, Any], configs: dict[str, str]) -> tuple[str, ...]:
     """Where a topic differs from what is wanted, one phrase for each difference."""
     partitions = topic["partitions"]

@@ -6,10 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
-
-from pyspark.sql import Column
-from pyspark.sql import functions as F
+from typing import NamedTuple
 
 
 class Range(NamedTuple):
@@ -101,13 +98,3 @@ def render_offsets(offsets: Mapping[tuple[str, int], int]) -> str:
 def now() -> datetime:
     """The clock, in UTC, to the microsecond."""
     return datetime.now(UTC)
-
-
-def constant(value: Any, type_: str) -> Column:
-    """A value that changes from batch to batch, as a column.
-
-    A plain literal number or time is written into the generated Java code, which is then compiled
-    and warmed up anew for every batch. Inside an array it is passed as an argument, and the index,
-    though always 0, can't be folded away.
-    """
-    return F.get(F.array(F.lit(value).cast(type_)), F.spark_partition_id() * 0)

@@ -1,8 +1,9 @@
 """Running figures per agent, in the driver's memory: what learning_update and metrics_update say.
 
 State is a function of the offsets it has taken in: read from the lake at a sealed position, then
-brought forward row by row. It needs no checkpoint, is right after any crash, and is bounded: so many
-names per agent, windows only as far back as the watermark, agents only until they fall silent.
+brought forward with the partial figures of each micro-batch, a few rows per agent however many messages
+there were. It needs no checkpoint, is right after any crash, and is bounded: so many names per agent,
+windows only as far back as the watermark, agents only until they fall silent.
 
 The watermark is each agent's own (its newest event time less AGENTMON_WATERMARK), so that no agent's
 figures wait for, or are cut off by, another agent's clock.
@@ -10,33 +11,21 @@ figures wait for, or are cut off by, another agent's clock.
 
 from __future__ import annotations
 
-import heapq
-import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from agentmon.contracts.measures import bucket_of, quantile, trend
-from agentmon.contracts.running import MAX_NAMES, OTHER, Agent, Order, Window, keep_recent
+import pyarrow as pa
 
+from agentmon.contracts.measures import quantile, trend
+from agentmon.contracts.running import MAX_NAMES, OTHER, Agent, Window, keep_recent
+from agentmon.lake.partials import Partials
 
-class Row(NamedTuple):
-    """What the figures need of one stored message; `at` is its event time in microseconds."""
-
-    table: str
-    agent_id: str
-    at: int
-    partition: int
-    offset: int
-    tool: str | None = None
-    action: str | None = None
-    success: bool | None = None
-    reward: float | None = None
-    duration_ms: float | None = None
-    error: bool = False
-    metrics: Mapping[str, float] | None = None
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_COUNTS = ("actions", "thoughts", "learning", "metrics", "other", "quarantined")
 
 
 class Figures:
@@ -49,32 +38,39 @@ class Figures:
         self._window_us = round(window_s * 1e6)
         self._watermark_us = round(watermark_s * 1e6)
         self._silence_s = silence_s
+        self._partials = Partials(window_s)
         self.agents: dict[str, Agent] = {}
 
     def window_of(self, at: int) -> int:
         """Start of the window that an event time falls into, microseconds."""
         return at - at % self._window_us
 
-    def add(self, rows: Iterable[Row]) -> set[tuple[str, int]]:
-        """Take rows in; returns the (agent_id, window start) whose figures changed.
+    def add(self, batch: pa.Table) -> set[tuple[str, int]]:
+        """Take parsed rows in; returns the (agent_id, window start) whose figures changed.
 
-        A row behind its agent's watermark counts in the running figures, but not in its window.
+        Rows of a window behind its agent's watermark count in the running figures, but in no window.
         """
         changed: set[tuple[str, int]] = set()
-        for row in rows:
-            agent = self.agents.setdefault(row.agent_id, Agent())
-            start = self.window_of(row.at)
+        for part in self._partials.summaries(batch).to_pylist(maps_as_pydicts="strict"):
+            agent = self.agents.setdefault(part["agent_id"], Agent())
+            events = sum(part[name] for name in _COUNTS)
+            start = _us(part["window_start"])
             if start + self._window_us <= agent.newest - self._watermark_us:
-                agent.late += 1
+                agent.late += events
                 start = self.window_of(agent.newest)
             else:
-                _count_in_window(agent.windows.setdefault(start, Window()), row)
-            _count(agent, row)
-            changed.add((row.agent_id, start))
+                _count_in_window(agent.windows.setdefault(start, Window()), part, events)
+            _count(agent, part, events)
+            changed.add((part["agent_id"], start))
+        for agent_id, action, count in self._partials.distribution(batch):
+            _count_name(self.agents[agent_id].distribution, action, count)
+        for newest in self._partials.newest_metrics(batch):
+            _keep_newest(self.agents[newest.agent_id].metrics, newest.metric, newest.at, newest.value)
         now = time.time()
         for name in {name for name, _ in changed}:
-            self.agents[name].heard = now
-            self._close_windows(self.agents[name])
+            agent = self.agents[name]
+            agent.heard, agent.newest = now, max(agent.newest, agent.seen)
+            self._close_windows(agent)
         return changed
 
     def _close_windows(self, agent: Agent) -> None:
@@ -88,10 +84,6 @@ class Figures:
         for name in silent:
             del self.agents[name]
         return len(silent)
-
-    def size(self) -> dict[str, int]:
-        """How much is kept: agents and open windows."""
-        return {"agents": len(self.agents), "windows": sum(len(a.windows) for a in self.agents.values())}
 
     def messages(self, changed: Iterable[tuple[str, int]], position: str) -> list[tuple[str, dict[str, Any]]]:
         """(agent_id, message) for what changed: a learning_update and a metrics_update per agent and window.
@@ -114,51 +106,42 @@ class Figures:
         return out
 
 
-def _count(agent: Agent, row: Row) -> None:
-    agent.events += 1
-    agent.newest = max(agent.newest, row.at)
-    if row.table == "actions":
-        agent.actions += 1
-        outcome_known = row.success is not None
-        agent.known += outcome_known
-        agent.successes += bool(row.success)
-        _count_name(agent.tools, row.tool)
-        _count_name(agent.distribution, row.action)
-        _count_reward(agent.action_rewards, agent.recent_action, row)
-    elif row.table == "learning":
-        _count_reward(agent.learning_rewards, agent.recent_learning, row)
-    for metric, value in (row.metrics or {}).items():
-        known = agent.metrics.get(metric)
-        if (known is None and len(agent.metrics) < MAX_NAMES) or (known is not None and known[0] <= row.at):
-            agent.metrics[metric] = (row.at, value)
+def _count(agent: Agent, part: Mapping[str, Any], events: int) -> None:
+    agent.events += events
+    # `newest`, the watermark's base, moves only once the whole batch is in: else late would depend on its order.
+    agent.seen = max(agent.seen, _us(part["last_event_time"]))
+    agent.actions += part["actions"]
+    agent.known += part["known"]
+    agent.successes += part["successes"]
+    if part["actions"] and part["tool"] is not None:
+        _count_name(agent.tools, part["tool"], part["actions"])
+    for kind, sums, recent in (
+        ("action", agent.action_rewards, agent.recent_action),
+        ("learning", agent.learning_rewards, agent.recent_learning),
+    ):
+        sums[0] += part[f"{kind}_reward_count"]
+        sums[1] += part[f"{kind}_reward_sum"]
+        for r in part[f"recent_{kind}_rewards"]:
+            keep_recent(recent, (_us(r["event_time"]), r["kafka_partition"], r["kafka_offset"]), r["reward"])
 
 
-def _count_in_window(window: Window, row: Row) -> None:
-    window.events += 1
-    window.thoughts += row.table == "thoughts"
-    if row.table in ("actions", "learning") and row.reward is not None:
-        window.reward_count += 1
-        window.reward_sum += row.reward
-    if row.table == "actions":
-        window.actions += 1
-        window.known += row.success is not None
-        window.successes += bool(row.success)
-        window.errors += row.error
-        if row.duration_ms is not None:
-            window.durations[bucket_of(row.duration_ms)] += 1
+def _count_in_window(window: Window, part: Mapping[str, Any], events: int) -> None:
+    window.events += events
+    for name in ("actions", "thoughts", "known", "successes", "errors"):
+        setattr(window, name, getattr(window, name) + part[name])
+    window.reward_count += part["action_reward_count"] + part["learning_reward_count"]
+    window.reward_sum += part["action_reward_sum"] + part["learning_reward_sum"]
+    window.durations.update(part["duration_buckets"])
 
 
-def _count_name(names: Counter[str], name: str | None) -> None:
-    if name is not None:
-        names[name if name in names or len(names) < MAX_NAMES else OTHER] += 1
+def _count_name(names: Counter[str], name: str, count: int) -> None:
+    names[name if name in names or len(names) < MAX_NAMES else OTHER] += count
 
 
-def _count_reward(sums: list[float], recent: list[tuple[Order, float]], row: Row) -> None:
-    if row.reward is None:
-        return
-    sums[0] += 1
-    sums[1] += row.reward
-    keep_recent(recent, (row.at, row.partition, row.offset), row.reward)
+def _keep_newest(metrics: dict[str, tuple[int, float]], name: str, at: int, value: float) -> None:
+    known = metrics.get(name)
+    if (known is None and len(metrics) < MAX_NAMES) or (known is not None and known[0] <= at):
+        metrics[name] = (at, value)
 
 
 def _mean(total: float, count: float) -> float | None:
@@ -209,23 +192,11 @@ def _metrics(name: str, agent: Agent, window: Window, bounds: dict[str, str]) ->
     }
 
 
-def newest_per_agent(rows: Iterable[tuple[str, int, Any]], limit: int) -> list[Any]:
-    """Of (agent_id, order, row) at most `limit` rows per agent, the newest; in order."""
-    by_agent: dict[str, list[tuple[int, int, Any]]] = {}
-    for serial, (agent_id, order, row) in enumerate(rows):
-        kept = by_agent.setdefault(agent_id, [])
-        if len(kept) < limit:
-            heapq.heappush(kept, (order, serial, row))
-        else:
-            heapq.heappushpop(kept, (order, serial, row))
-    return [row for _, _, row in sorted(entry for kept in by_agent.values() for entry in kept)]
-
-
 def iso(us: int) -> str:
     """Microseconds since 1970 as ISO 8601, UTC."""
     return datetime.fromtimestamp(us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def finite(value: float | None) -> float | None:
-    """The value, or None where it is no finite number."""
-    return value if value is not None and math.isfinite(value) else None
+def _us(moment: datetime) -> int:
+    """Microseconds since 1970, exactly: timestamp() is a float."""
+    return (moment - _EPOCH) // _MICROSECOND

@@ -10,12 +10,13 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,25 +26,28 @@ from pyspark.sql.streaming import StreamingQuery
 from agentmon.contracts.topics import is_read
 from agentmon.errors import AgentmonError, KafkaUnreachable, LakeBusyError
 from agentmon.lake.files import is_local, local_path
-from agentmon.lake.ledger import has_batch, read_positions
+from agentmon.lake.ledger import Position, has_batch, read_positions
 from agentmon.live.client import spark_options
 from agentmon.live.frontend import FrontendPublisher
 from agentmon.live.topics import wanted_topics
 from agentmon.settings import Settings
-from agentmon.stream.batch import Batch, now
-from agentmon.stream.catchup import LiveSupervisor, remove
+from agentmon.stream.batch import Batch, Range, now
+from agentmon.stream.compact import Compactor
 from agentmon.stream.kafka import KafkaView
-from agentmon.stream.lake import LakeQuery, Offsets
 from agentmon.stream.locks import FileLock, hold_alone
+from agentmon.stream.monitor import NAME, MonitorQuery
 from agentmon.stream.progress import Listener, ProgressFile
-from agentmon.stream.resume import Plan, plan, still_there, unsealed_batch
+from agentmon.stream.resume import Plan, gone, plan, still_there, unsealed_batch
 from agentmon.stream.session import start_session
 from agentmon.stream.source import read_ranges
 from agentmon.stream.status import JobStatus
-from agentmon.stream.store import Store, Stored, append, ledger_rows
-from agentmon.stream.tables import create_missing, path_of
+from agentmon.stream.store import Store, Stored, read
+from agentmon.stream.tables import create_missing
+from agentmon.stream.writer import Offsets
 
 log = logging.getLogger(__name__)
+
+CommitLock = Callable[[], AbstractContextManager[None]]
 
 #: A failing query is started again so many times within this span before the job gives up.
 _RESTARTS = 5
@@ -115,16 +119,26 @@ class Job:
 
     def run(self) -> None:
         """Raises AgentmonError when the job can't go on."""
-        settings, spark = self._settings, self._spark
-        locks = self._take_locks()
-        # Not before: a job that is refused leaves the word of the one that runs alone.
-        self._status.write("starting")
-        create_missing(settings.lake)
-        spark.streams.addListener(Listener(self._progress))
-        self._store = Store(settings, commit_lock=self._commit_lock(locks), before_write=self._before_write)
+        with ExitStack() as held:
+            self._take_locks(held)
+            # Not before: a job that is refused leaves the word of the one that runs alone.
+            self._status.write("starting")
+            create_missing(self._settings.lake)
+            listener = Listener(self._progress)
+            self._spark.streams.addListener(listener)
+            held.callback(self._spark.streams.removeListener, listener)
+            commit_lock = self._commit_lock()
+            self._compactor = Compactor(self._settings, commit_lock)
+            self._keep_going(commit_lock)
+            self._progress.flush()
+            self._kafka.close()
+
+    def _keep_going(self, commit_lock: CommitLock) -> None:
         failures: list[float] = []
         while not self._stopping.is_set():
             try:
+                # Opened anew: the tables as they are now, whatever the last round failed at.
+                self._store = Store(self._settings, commit_lock=commit_lock, before_write=self._before_write)
                 self._one_round()
             except KafkaUnreachable as error:
                 self._wait(str(error), 2.0)
@@ -133,37 +147,33 @@ class Job:
             except Exception as error:  # noqa: BLE001 - any failure of a query: go on from the ledger
                 failures = [*(t for t in failures if t > time.monotonic() - _RESTART_SPAN_S), time.monotonic()]
                 self._recover(error, len(failures))
-        self._progress.flush()
-        self._kafka.close()
 
-    def _take_locks(self) -> list[FileLock]:
-        """Held until the JVM ends."""
-        jvm = self._spark._jvm
+    def _take_locks(self, held: ExitStack) -> None:
+        """Held until the job ends, however it does."""
         lake, checkpoints = self._settings.lake, self._settings.checkpoints
-        held = [
-            hold_alone(jvm, local_path(uri), what)
+        places = [
+            (local_path(uri), what)
             for uri, what in ((lake, "the lake"), (checkpoints, "the checkpoint folder"))
             if is_local(uri)
         ]
-        if not held:
-            held.append(hold_alone(jvm, self._settings.run, "the lake of"))
-        return held
+        for folder, what in places or [(self._settings.run, "the lake of")]:
+            held.callback(hold_alone(folder, what).close)
 
-    def _commit_lock(self, held: list[FileLock]) -> Callable[[], AbstractContextManager[None]]:
-        self._held = held
+    def _commit_lock(self) -> CommitLock:
         if not is_local(self._settings.lake):
             return nullcontext
-        lock = FileLock(self._spark._jvm, local_path(self._settings.lake) / ".commit.lock")
+        lock = FileLock(local_path(self._settings.lake) / ".commit.lock")
         return lock.held
 
     def _one_round(self) -> None:
         """From the ledger until a stop is asked for (then returns) or something fails (then raises)."""
         start = self._resume()
-        with self._running(start) as lake:
-            self._status.write("running", queries=["lake", "live"])
+        with self._running(start) as (query, running):
+            self._status.write("running", queries=[NAME])
             while not self._stopping.wait(_LOOK_S):
-                if not lake.isActive:
-                    raise RuntimeError(_cause(lake))
+                query.writer.check()
+                if not running.isActive:
+                    raise RuntimeError(_cause(running))
                 if self._parent is not None and os.getppid() != self._parent:
                     # Our JVM was killed: nothing can be committed any more, and `up` waits for us to be gone.
                     os._exit(1)
@@ -175,25 +185,32 @@ class Job:
         offsets = self._kafka.offsets()
         self._name_missing_topics(topic_ids)
         lake = self._settings.lake
-        found = self._plan(topic_ids, offsets, cluster_id)
+        positions = read_positions(lake)
+        found = self._plan(positions, topic_ids, offsets, cluster_id)
+        if not self._options.accept_new_topics:
+            # A topic that is away now and comes back later, as another, is no new topic.
+            self._kafka.expect({p.topic: p.topic_id for p in positions if p.topic not in topic_ids})
         half_done = unsealed_batch(lake, lambda query, batch: has_batch(lake, query, batch))
         if half_done is not None:
             self._finish(half_done, topic_ids, offsets)
-            found = self._plan(topic_ids, offsets, cluster_id)
-        if found.lost:
-            accepted = Batch(f"accepted-{now():%Y%m%dT%H%M%S%f}", 0, found.lost, now(), cluster_id)
-            append(
-                ledger_rows(self._spark, accepted, "lost", "accepted with --accept-loss"),
-                path_of(lake, "ledger"),
-                accepted,
-            )
+            found = self._plan(read_positions(lake), topic_ids, offsets, cluster_id)
+        self._put_on_record(found.lost, cluster_id, "accepted with --accept-loss")
         return dict(found.start)
 
+    def _put_on_record(self, lost: tuple[Range, ...], cluster_id: str, note: str) -> None:
+        if lost:
+            entry = Batch(f"accepted-{now():%Y%m%dT%H%M%S%f}", 0, lost, now(), cluster_id)
+            self._store.note(entry, "lost", note)
+
     def _plan(
-        self, topic_ids: dict[str, str], offsets: dict[tuple[str, int], tuple[int, int]], cluster_id: str
+        self,
+        positions: list[Position],
+        topic_ids: dict[str, str],
+        offsets: dict[tuple[str, int], tuple[int, int]],
+        cluster_id: str,
     ) -> Plan:
         return plan(
-            read_positions(self._settings.lake),
+            positions,
             topic_ids,
             offsets,
             cluster_id=cluster_id,
@@ -204,39 +221,48 @@ class Job:
     def _finish(self, batch: Batch, topic_ids: dict[str, str], offsets: dict[tuple[str, int], tuple[int, int]]) -> None:
         left = still_there(batch, topic_ids, offsets)
         log.info("finishing a batch of %d messages that an earlier run left half done", batch.messages)
-        again = Batch(batch.query_id, batch.batch_id, left, batch.ingest_time, batch.cluster_id)
+        note = "half stored when Kafka dropped it or its topic was made anew"
         if left:
-            self._store.store(read_ranges(self._spark, spark_options(self._settings), left), again)
+            self._put_on_record(gone(batch, left), batch.cluster_id, note)
+            again = Batch(batch.query_id, batch.batch_id, left, batch.ingest_time, batch.cluster_id)
+            rows = read_ranges(self._spark, spark_options(self._settings), left)
+            self._store.store(read(rows, self._settings, again), again)
         else:
-            note = "half stored when Kafka dropped it or its topic was made anew"
-            append(ledger_rows(self._spark, batch, "lost", note), path_of(self._settings.lake, "ledger"), batch)
+            self._store.note(batch, "lost", note)
 
     @contextmanager
-    def _running(self, start: Offsets) -> Iterator[StreamingQuery]:
+    def _running(self, start: Offsets) -> Iterator[tuple[MonitorQuery, StreamingQuery]]:
         settings, spark = self._settings, self._spark
         kafka = spark_options(settings)
-        checkpoint = f"{settings.checkpoints}/lake"
+        checkpoint = f"{settings.checkpoints}/{NAME}"
         set_aside(checkpoint)
-        query = LakeQuery(settings, self._store, start, self._kafka.topic_ids, self._on_stored, checkpoint)
         frontend = FrontendPublisher(settings)
-        live = LiveSupervisor(settings, spark, self._kafka, kafka, query, frontend.send, self._on_live_size)
-        spark.sparkContext.setLocalProperty("spark.scheduler.pool", "lake")
-        running = query.writer(spark, kafka).start()
+        query = MonitorQuery(
+            settings,
+            self._store,
+            start,
+            self._kafka.topic_ids,
+            frontend.send,
+            self._on_stored,
+            self._on_state,
+            checkpoint,
+        )
+        query.writer.start()
+        running = query.query(spark, kafka).start()
         try:
-            live.start()
-            yield running
+            yield query, running
         finally:
-            live.stop()
             query.stop_after_batch()
             running.stop()
             frontend.close()
 
     def _on_stored(self, _: Batch, stored: Stored, position: Offsets) -> None:
         self._kafka.commit(position)
-        self._progress.update("lake", stored=stored, sealed_at=time.time())
+        self._progress.update(NAME, stored=stored, sealed_at=time.time())
+        self._compactor.after_batch()
 
-    def _on_live_size(self, **size: int) -> None:
-        self._progress.update("live", state=size)
+    def _on_state(self, state: dict[str, Any]) -> None:
+        self._progress.update(NAME, state=state)
 
     def _name_missing_topics(self, there: dict[str, str]) -> None:
         missing = [spec.name for spec in wanted_topics() if is_read(spec.name) and spec.name not in there]
@@ -249,7 +275,7 @@ class Job:
     def _recover(self, error: Exception, failures: int) -> None:
         """Wait a moment and go on, or raise when that has not helped."""
         text = first_line(error)
-        if "No space left on device" in f"{error}":
+        if any(sign in str(error) for sign in ("No space left on device", f"os error {errno.ENOSPC}")):
             self._wait(
                 f"the disk is full ({os.strerror(errno.ENOSPC)}): what the ledger has is safe, the rest stays in Kafka; free some room",
                 10.0,
@@ -282,7 +308,7 @@ def set_aside(checkpoint: str, keep: int = 3) -> None:
         old.mkdir(exist_ok=True)
         path.rename(old / f"{path.name}-{now():%Y%m%dT%H%M%S%f}")
     for stale in sorted(old.glob(f"{path.name}-*"))[:-keep]:
-        remove(str(stale))
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 def first_line(error: BaseException) -> str:
@@ -293,4 +319,4 @@ def first_line(error: BaseException) -> str:
 
 def _cause(query: StreamingQuery) -> str:
     error: Any = query.exception()
-    return str(error) if error is not None else "the query `lake` ended"
+    return str(error) if error is not None else f"the query `{NAME}` ended"

@@ -36,6 +36,11 @@ class KafkaView:
         with self._lock:
             self._known = {}
 
+    def expect(self, ids: Mapping[str, str]) -> None:
+        """Topics that are not there now, by the ids under which alone they may come back."""
+        with self._lock:
+            self._known.update(ids)
+
     def topic_ids(self) -> tuple[str, dict[str, str]]:
         """(cluster id, topic → id) of the topics that the job reads.
 

@@ -1,13 +1,14 @@
 """One writer per lake, and one commit at a time beside other processes.
 
-Delta's log store on a local file system is safe within one JVM only, so the locks are the JVM's: a
-Python driver that is killed while its JVM still writes does not let go of them. They are POSIX record
-locks (java.nio FileLock), which Python's fcntl.lockf respects. On an object store the log store
-itself must put if absent; there only the lock of AGENTMON_HOME is taken.
+Delta's log store in a JVM is safe, on a local file system, for writers within that JVM only; so whoever commits
+takes a lock first. They are POSIX record locks (fcntl), which Java's FileLock respects, and which the kernel lets
+go of however their holder ends. On an object store the commit itself must put if absent; there only the lock of
+AGENTMON_HOME is taken.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -15,47 +16,51 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from agentmon.errors import LakeBusyError
 
 
 class FileLock:
-    """A lock file, locked by the driver's JVM."""
+    """A lock file. Open it once per process: closing any descriptor of a file lets go of the process's lock on it."""
 
-    def __init__(self, jvm: Any, path: Path) -> None:
+    def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._file = jvm.java.io.RandomAccessFile(str(path), "rw")
-        self._lock: Any = None
+        self._file = path.open("a")
 
     def try_acquire(self) -> bool:
-        """Take the lock if nobody holds it."""
-        self._lock = self._file.getChannel().tryLock()
-        return self._lock is not None
+        """Take the lock if no other process holds it."""
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
 
     def release(self) -> None:
         """Let go of it; the file stays, because removing it would race with the next holder."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Let go of it for good."""
+        self.release()
+        self._file.close()
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Wait for the lock, and hold it for a while."""
-        self._lock = self._file.getChannel().lock()
+        fcntl.lockf(self._file, fcntl.LOCK_EX)
         try:
             yield
         finally:
             self.release()
 
 
-def hold_alone(jvm: Any, folder: Path, what: str) -> FileLock:
+def hold_alone(folder: Path, what: str) -> FileLock:
     """Be the only job on `folder` for as long as this process lives.
 
     Raises LakeBusyError, naming who holds it.
     """
-    lock = FileLock(jvm, folder / ".writer.lock")
+    lock = FileLock(folder / ".writer.lock")
     about = folder / ".writer.json"
     if not lock.try_acquire():
         raise LakeBusyError(

@@ -94,14 +94,15 @@ def unsealed_batch(lake: str, is_sealed: Callable[[str, int], bool]) -> Batch | 
 
     Batches follow one another, so there is never more than one. `is_sealed(query_id, batch_id)` asks the ledger.
     """
+    sealed: set[tuple[str, int]] = set()  # most tables end with the same batch, and asking takes a moment
     for table in TABLES:
-        for commit in newest_commits(f"{lake}/{table}"):
-            batch = Batch.from_json(commit.get("userMetadata"))
-            if batch is None:
-                continue
-            if not is_sealed(batch.query_id, batch.batch_id):
-                return batch
-            break
+        described = (Batch.from_json(commit.get("userMetadata")) for commit in newest_commits(f"{lake}/{table}"))
+        batch = next((found for found in described if found is not None), None)
+        if batch is None or (batch.query_id, batch.batch_id) in sealed:
+            continue
+        if not is_sealed(batch.query_id, batch.batch_id):
+            return batch
+        sealed.add((batch.query_id, batch.batch_id))
     return None
 
 
@@ -116,3 +117,13 @@ def still_there(batch: Batch, topic_ids: Mapping[str, str], offsets: Offsets) ->
         if start < stop:
             kept.append(r._replace(start=start, end=stop))
     return tuple(kept)
+
+
+def gone(batch: Batch, left: Sequence[Range]) -> tuple[Range, ...]:
+    """The part of a batch's ranges that `still_there` leaves out."""
+    kept = {(r.topic_id, r.partition): r for r in left}
+    missing = []
+    for r in batch.ranges:
+        there = kept.get((r.topic_id, r.partition), r._replace(start=r.end))
+        missing += [r._replace(end=there.start), r._replace(start=there.end)]
+    return tuple(r for r in missing if r.start < r.end)

@@ -11,44 +11,41 @@ Invariants
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
-from pyspark import StorageLevel
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame
 
 from agentmon.contracts.message import Limits
-from agentmon.contracts.tables import LEDGER, MESSAGE_TABLES
+from agentmon.contracts.tables import MESSAGE_TABLES, TABLES
+from agentmon.lake.partials import Partials
 from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, now
-from agentmon.stream.parse import parse
-from agentmon.stream.summarise import sessions, summaries
-from agentmon.stream.tables import path_of
+from agentmon.stream.parse import parse_here, parse_there
+from agentmon.stream.tables import Appender
 
-#: Batches below this size write one file a table and day; larger ones a file per Kafka partition.
-_ONE_FILE_ROWS = 25_000
-#: Writes of one batch that go on at the same time. More than the cores gains nothing.
-_WRITERS = 3
-
-_COUNTED_AS = {
-    "actions": "actions",
-    "thoughts": "thoughts",
-    "learning": "learning",
-    "metrics": "metrics",
-    "events": "other",
-    "quarantine": "quarantined",
-}
-
+#: Up to so many messages are parsed in the driver, more on the executors.
+HERE_ROWS = 20_000
 
 #: Rows per table that a batch put into the lake.
 Stored = dict[str, int]
 
 
+def read(rows: DataFrame, settings: Settings, batch: Batch) -> pa.Table:
+    """Rows of Spark's Kafka source as a table PARSED (see parse.py) in the driver.
+
+    Of `batch` its ranges and ingest_time count. Who parses them is a matter of size.
+    """
+    limits = Limits(settings.max_message_bytes, settings.max_depth, settings.max_ahead_s)
+    topic_ids = {r.topic: r.topic_id for r in batch.ranges}
+    where = parse_here if batch.messages <= HERE_ROWS else parse_there
+    return where(rows, limits=limits, topic_ids=topic_ids, ingest_time=batch.ingest_time)
+
+
 class Store:
-    """Writes batches into one lake.
+    """Writes batches into one lake, whose tables exist. One thread at a time may use it.
 
     `commit_lock` is taken around the commits of a batch, for writers in other processes;
     `before_write` is called with each table's name before its write (the fault tests stop there).
@@ -61,87 +58,71 @@ class Store:
         commit_lock: Callable[[], AbstractContextManager[None]] = nullcontext,
         before_write: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._settings = settings
-        self._limits = Limits(settings.max_message_bytes, settings.max_depth, settings.max_ahead_s)
+        self._partials = Partials(settings.window_s)
         self._commit_lock = commit_lock
         self._before_write = before_write
+        self._tables = {name: Appender(settings.lake, table) for name, table in TABLES.items()}
 
-    def store(self, rows: DataFrame, batch: Batch, pool: str = "lake") -> Stored:
-        """Put the messages of `batch` (rows of Spark's Kafka source) into every table that they concern."""
-        topic_ids = {r.topic: r.topic_id for r in batch.ranges}
-        parsed = parse(rows, limits=self._limits, topic_ids=topic_ids, ingest_time=batch.ingest_time)
-        parsed = parsed.persist(StorageLevel.MEMORY_AND_DISK_DESER)
-        partials = summaries(parsed, batch, self._settings.window_s).persist()
-        try:
-            stored = _count(partials)
-            with self._commit_lock():
-                self._write_all(parsed, partials, stored, batch, pool)
-            return stored
-        finally:
-            partials.unpersist()
-            parsed.unpersist()
+    def store(self, parsed: pa.Table, batch: Batch) -> Stored:
+        """Put parsed rows into every table that they concern, and seal the batch."""
+        chosen = _by_table(parsed)
+        stored = {name: rows.num_rows for name, rows in chosen.items()}
+        if any(stored.values()):
+            chosen["summaries"] = self._partials.summaries(parsed)
+            chosen["sessions"] = self._partials.sessions(parsed)
+        chosen["ledger"] = ledger_rows(batch, "stored", messages=_messages(parsed))
+        with self._commit_lock():
+            for name, rows in chosen.items():
+                if rows.num_rows:
+                    self._append(name, rows, batch)
+        return stored
 
-    def _write_all(self, parsed: DataFrame, partials: DataFrame, stored: Stored, batch: Batch, pool: str) -> None:
-        small = sum(stored.values()) < _ONE_FILE_ROWS
-        writes = {}
-        for table, rows in stored.items():
-            if rows:
-                chosen = parsed.where(F.col("table") == table).select(*MESSAGE_TABLES[table].column_names)
-                writes[table] = chosen.coalesce(1) if small else chosen
-        if writes:
-            writes["summaries"] = partials.coalesce(1)
-            writes["sessions"] = sessions(parsed, batch, self._settings.window_s).coalesce(1)
-        spark = parsed.sparkSession
-        with ThreadPoolExecutor(_WRITERS, initializer=_use_pool, initargs=(spark, pool)) as writers:
-            done: list[Future[None]] = [
-                writers.submit(self._append, frame, table, batch) for table, frame in writes.items()
-            ]
-            for future in done:
-                future.result()
-        self._append(ledger_rows(spark, batch, "stored"), "ledger", batch)
+    def note(self, batch: Batch, kind: str, note: str) -> None:
+        """Enter the ranges of a batch into the ledger alone: what became of offsets that are not stored."""
+        with self._commit_lock():
+            self._append("ledger", ledger_rows(batch, kind, note), batch)
 
-    def _append(self, frame: DataFrame, table: str, batch: Batch) -> None:
+    def _append(self, table: str, rows: pa.Table, batch: Batch) -> None:
         self._before_write(table)
-        append(frame, path_of(self._settings.lake, table), batch)
+        self._tables[table].append(rows, batch)
 
 
-def append(frame: DataFrame, path: str, batch: Batch) -> None:
-    """Append to a Delta table once, however often it is called for the same batch."""
-    frame.write.format("delta").mode("append").options(
-        txnAppId=batch.query_id, txnVersion=str(batch.batch_id), userMetadata=batch.to_json()
-    ).save(path)
+def _by_table(parsed: pa.Table) -> dict[str, pa.Table]:
+    return {
+        name: parsed.filter(pc.field("table") == name).select(table.column_names)
+        for name, table in MESSAGE_TABLES.items()
+    }
 
 
-def ledger_rows(spark: SparkSession, batch: Batch, kind: str, note: str | None = None) -> DataFrame:
-    """The ledger's rows for the ranges of a batch."""
+def _messages(parsed: pa.Table) -> dict[tuple[str, int], int]:
+    """Rows per topic and partition: fewer than offsets where markers of transactions lie, or a topic is compacted."""
+    counted = parsed.group_by(["kafka_topic", "kafka_partition"]).aggregate([([], "count_all")]).to_pylist()
+    return {(row["kafka_topic"], row["kafka_partition"]): row["count_all"] for row in counted}
+
+
+def ledger_rows(
+    batch: Batch, kind: str, note: str | None = None, messages: Mapping[tuple[str, int], int] | None = None
+) -> pa.Table:
+    """The ledger's rows for the ranges of a batch; `messages` in each partition, where these are stored."""
     at = now()
-    rows = [
-        {
-            "query_id": batch.query_id,
-            "batch_id": batch.batch_id,
-            "kind": kind,
-            "kafka_topic": r.topic,
-            "kafka_topic_id": r.topic_id,
-            "kafka_partition": r.partition,
-            "start_offset": r.start,
-            "end_offset": r.end,
-            "cluster_id": batch.cluster_id,
-            "committed_at": at.isoformat(),
-            "note": note,
-            "event_date": at.date().isoformat(),
-        }
-        for r in batch.ranges
-    ]
-    # As one JSON text: rows of Python objects would start Python workers, for a dozen numbers.
-    told = F.from_json(F.lit(json.dumps(rows)), f"array<struct<{LEDGER.ddl(': ')}>>")
-    return spark.range(0, 1, 1, 1).select(F.inline(told))
-
-
-def _count(partials: DataFrame) -> Stored:
-    """Rows per table. This runs the parse, and fills both caches."""
-    counted = partials.agg(*(F.sum(column).alias(table) for table, column in _COUNTED_AS.items())).first()
-    return {table: int(counted[table] or 0) for table in _COUNTED_AS} if counted else {}
-
-
-def _use_pool(spark: SparkSession, pool: str) -> None:
-    spark.sparkContext.setLocalProperty("spark.scheduler.pool", pool)
+    constants: Mapping[str, object] = {
+        "kind": kind,
+        "cluster_id": batch.cluster_id,
+        "committed_at": at,
+        "note": note,
+        "event_date": at.date(),
+    }
+    return pa.Table.from_pylist(
+        [
+            {
+                "kafka_topic": r.topic,
+                "kafka_topic_id": r.topic_id,
+                "kafka_partition": r.partition,
+                "start_offset": r.start,
+                "end_offset": r.end,
+                "messages": None if messages is None else messages.get((r.topic, r.partition), 0),
+                **constants,
+            }
+            for r in batch.ranges
+        ]
+    )

@@ -1,6 +1,7 @@
-"""Create the lake's tables from contracts/, and add the columns that a newer version brings.
+"""The lake's tables as the job writes them: made from contracts/, brought up to today's columns, appended to.
 
-With deltalake rather than Spark: on a cold JVM nine CREATE TABLEs take longer than the rest of the start.
+With deltalake (Rust) rather than Spark's own sink: an append is some 30 ms instead of a Spark job, and on a cold JVM
+nine CREATE TABLEs alone take longer than the rest of the start (docs/decisions.md).
 """
 
 from __future__ import annotations
@@ -8,11 +9,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from deltalake import DeltaTable, Field, Schema
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction, WriterProperties, write_deltalake
 from pyspark.sql.types import StructType, _parse_datatype_string
 
 from agentmon.contracts.tables import PROPERTIES, TABLES, Table
 from agentmon.lake.files import is_local, local_path
+from agentmon.stream.batch import Batch
+
+_PARQUET = WriterProperties(compression="ZSTD", statistics_truncate_length=64)
 
 
 def path_of(lake: str, table: str) -> str:
@@ -26,9 +31,7 @@ def create_missing(lake: str) -> None:
     Needs a running Spark session (for its types only), and nobody else who writes.
     """
     for table in TABLES.values():
-        place = path_of(lake, table.name)
-        if is_local(place):
-            place = str(local_path(place))
+        place = _place(lake, table.name)
         if DeltaTable.is_deltatable(place):
             _add_columns(DeltaTable(place), table)
         else:
@@ -49,6 +52,55 @@ def schema_of(table: Table) -> Schema:
     for field, column in zip(told["fields"], table.columns, strict=True):
         field["metadata"] = {"comment": column.comment}
     return Schema.from_json(json.dumps(told))
+
+
+class Appender:
+    """One table, open for appending by one thread at a time."""
+
+    def __init__(self, lake: str, table: Table) -> None:
+        self._columns = table.column_names
+        self._table = DeltaTable(_place(lake, table.name))
+        self._schema = pa.schema(self._table.schema().to_arrow())
+
+    def append(self, rows: pa.Table, batch: Batch) -> None:
+        """Add rows as the batch's transaction; nothing if the table has it already.
+
+        `rows` has the table's columns, in any order, of types that can be cast to the table's; those of `batch` itself
+        (query_id, batch_id) are filled in. The batch's description goes into the commit (see resume.py).
+        """
+        if self.has(batch):
+            return
+        write_deltalake(
+            self._table,
+            self._fitted(rows, batch),
+            mode="append",
+            writer_properties=_PARQUET,
+            commit_properties=CommitProperties(
+                custom_metadata={"userMetadata": batch.to_json()},
+                app_transactions=[Transaction(batch.query_id, batch.batch_id)],
+            ),
+        )
+
+    def has(self, batch: Batch) -> bool:
+        """Whether the batch's transaction is in the table."""
+        version = self._table.transaction_version(batch.query_id)
+        return version is not None and version >= batch.batch_id
+
+    def _fitted(self, rows: pa.Table, batch: Batch) -> pa.Table:
+        constants = {"query_id": batch.query_id, "batch_id": batch.batch_id}
+        columns = []
+        for name in self._columns:
+            type_ = self._schema.field(name).type
+            if name in rows.column_names:
+                columns.append(rows[name].cast(type_))
+            else:
+                columns.append(pa.repeat(pa.scalar(constants[name], type_), len(rows)))
+        return pa.table(columns, names=self._columns)
+
+
+def _place(lake: str, table: str) -> str:
+    place = path_of(lake, table)
+    return str(local_path(place)) if is_local(place) else place.replace("s3a://", "s3://", 1)
 
 
 def _add_columns(there: DeltaTable, table: Table) -> None:

@@ -5,7 +5,8 @@ SELECT
     kafka_partition AS "partition",
     kind,
     start_offset,
-    end_offset
+    end_offset,
+    messages
 FROM ledger
 WHERE kafka_topic_id IS NOT NULL
 ORDER BY committed_at

@@ -1,6 +1,6 @@
 -- Sessions with an id, and those without one: these end after 30 minutes of silence.
 WITH named AS (
-    SELECT agent_id, count(DISTINCT session_id) AS n
+    SELECT agent_id, count(*) AS n
     FROM session_partials
     WHERE session_id IS NOT NULL
     GROUP BY agent_id

@@ -3,9 +3,8 @@ SELECT agent_id, map_from_entries(list((bucket, n))) AS buckets
 FROM (
     SELECT agent_id, bucket, sum(n)::BIGINT AS n
     FROM (
-        SELECT agent_id, unnest(map_keys(duration_buckets)) AS bucket, unnest(map_values(duration_buckets)) AS n
-        FROM partials
-        WHERE actions > 0
+        SELECT agent_id, unnest(buckets) AS bucket, unnest(bucket_counts) AS n
+        FROM every_partial
     )
     GROUP BY ALL
 )

@@ -1,0 +1,156 @@
+"""A lake of any size without Spark: actions over 30 days, and the summaries, sessions and ledger that belong to them.
+
+As after the nightly job: a file per closed day, summaries and sessions of closed days collapsed to one row
+a day and key. The open day can have commits as the running job leaves them: one small file each, in every table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from deltalake import write_deltalake
+
+from agentmon.contracts.measures import HISTOGRAM_GAMMA, RECENT_REWARDS
+from agentmon.contracts.tables import PROPERTIES, TABLES
+from agentmon.lake.types import duckdb_type
+
+DAYS = 30
+AGENTS = 50
+TOOLS = 26
+#: Actions of one session.
+STEPS = 20
+RUN = "bench"
+
+#: Everything about an action follows from its number, its day and how many the day has.
+_ACTIONS = """
+CREATE OR REPLACE TEMP TABLE made AS
+SELECT
+    $day::TIMESTAMPTZ + to_microseconds((number * $span_us / $rows)::BIGINT) AS event_time,
+    'agent-' || lpad((number % $agents)::VARCHAR, 2, '0') AS agent_id,
+    $day::VARCHAR || '-' || number % $agents || '-' || number // ($agents * $steps) AS session_id,
+    'topic-id' AS kafka_topic_id, (number % 6)::INT AS kafka_partition, $offset + number // 6 AS kafka_offset,
+    'tool-' || chr((97 + hash(number + $offset * 7) % $tools)::INT) AS tool, 'call' AS "action",
+    hash(number + 1 + $offset * 7) % 10 < 9 AS success, (hash(number + 2 + $offset * 7) % 1000) / 1000 AS reward,
+    exp(3 + (hash(number + 3 + $offset * 7) % 100000) / 20000) AS duration_ms,
+    CASE WHEN success THEN 'ok' END AS result, CASE WHEN NOT success THEN 'timeout' END AS error,
+    'agent.actions' AS kafka_topic, 'message' AS time_source, event_time AS kafka_timestamp, event_time AS ingest_time,
+    '{}' AS payload, $day AS event_date
+FROM (SELECT unnest(range($rows)) AS number)
+"""
+
+_SUMMARIES = """
+WITH histograms AS (
+    SELECT agent_id, tool, map_from_entries(list((bucket, n))) AS duration_buckets
+    FROM (
+        SELECT agent_id, tool, ceil(ln(duration_ms) / ln($gamma))::INT AS bucket, count(*) AS n FROM made GROUP BY ALL
+    )
+    GROUP BY ALL
+)
+SELECT
+    min(event_date)::TIMESTAMPTZ AS window_start, window_start + INTERVAL 1 DAY AS window_end, agent_id, tool,
+    count(*) AS actions, 0 AS thoughts, 0 AS learning, 0 AS metrics, 0 AS other, 0 AS quarantined,
+    count(success) AS known, count(*) FILTER (success) AS successes, count(error) AS errors,
+    count(reward) AS action_reward_count, sum(reward) AS action_reward_sum,
+    min(reward) AS action_reward_min, max(reward) AS action_reward_max,
+    0 AS learning_reward_count, 0.0 AS learning_reward_sum,
+    count(duration_ms) AS duration_count, sum(duration_ms) AS duration_sum_ms,
+    any_value(duration_buckets) AS duration_buckets,
+    min(event_time) AS first_event_time, max(event_time) AS last_event_time,
+    list_reverse(max_by(
+        struct_pack(reward, event_time, kafka_partition, kafka_offset),
+        (event_time, kafka_partition, kafka_offset), $recent
+    )) AS recent_action_rewards,
+    [] AS recent_learning_rewards, $query_id AS query_id, $batch_id AS batch_id, min(event_date) AS event_date
+FROM made JOIN histograms USING (agent_id, tool)
+GROUP BY agent_id, tool
+"""
+
+_SESSIONS = """
+SELECT
+    agent_id, session_id, min(event_time) AS first_event_time, max(event_time) AS last_event_time,
+    count(*) AS actions, 0 AS thoughts, count(error) AS errors, sum(reward) AS action_reward_sum,
+    0 AS learning_reward_count, 0.0 AS learning_reward_sum,
+    $query_id AS query_id, $batch_id AS batch_id, min(event_date) AS event_date
+FROM made
+GROUP BY agent_id, session_id
+"""
+
+_LEDGER = """
+SELECT
+    $query_id AS query_id, $batch_id AS batch_id, 'stored' AS kind, kafka_topic, kafka_topic_id, kafka_partition,
+    min(kafka_offset) AS start_offset, max(kafka_offset) + 1 AS end_offset, 'cluster' AS cluster_id,
+    max(event_time) AS committed_at, max(event_date) AS event_date
+FROM made
+GROUP BY ALL
+"""
+
+
+class Maker:
+    """Writes a lake day by day. `today` is the open day; the closed ones lie before it."""
+
+    def __init__(self, lake: Path, today: date) -> None:
+        self._lake = lake
+        self._today = today
+        self._con = duckdb.connect(config={"threads": 2})
+        self._con.execute("SET TimeZone = 'UTC'")
+        self._offset = 0
+        self._batch = 0
+        for table in TABLES.values():
+            columns = ", ".join(f'"{c.name}" {duckdb_type(c.type)}' for c in table.columns)
+            self._con.execute(f"CREATE TABLE {table.name} ({columns})")
+            self._write(table.name, f"SELECT * FROM {table.name}", {})
+
+    def closed_days(self, rows: int, days: int) -> None:
+        """`rows` actions on each of the days before today, as the nightly job leaves them."""
+        for back in range(days - 1, 0, -1):
+            self._make(self._today - timedelta(days=back), rows)
+            self._store(collapsed=True)
+
+    def open_day(self, rows: int, commits: int) -> None:
+        """`rows` actions of today in so many commits, as the job writes them."""
+        for _ in range(commits):
+            self._make(self._today, rows // commits)
+            self._store(collapsed=False)
+
+    def _make(self, day: date, rows: int) -> None:
+        start = datetime.combine(day, datetime.min.time(), UTC)
+        span = min(datetime.now(UTC) - start, timedelta(days=1))
+        self._con.execute(
+            _ACTIONS,
+            {
+                "day": day, "span_us": span // timedelta(microseconds=1), "rows": rows, "offset": self._offset,
+                "agents": AGENTS, "tools": TOOLS, "steps": STEPS,
+            },
+        )  # fmt: skip
+        self._offset += rows // 6 + 1
+        self._batch += 1
+
+    def _store(self, *, collapsed: bool) -> None:
+        sealed = {"query_id": RUN, "batch_id": self._batch}
+        partial = {"query_id": None, "batch_id": None} if collapsed else sealed
+        self._write("actions", "SELECT * FROM made", {})
+        self._write("summaries", _SUMMARIES, {**partial, "gamma": HISTOGRAM_GAMMA, "recent": RECENT_REWARDS})
+        self._write("sessions", _SESSIONS, partial)
+        self._write("ledger", _LEDGER, sealed)
+
+    def _write(self, table: str, select: str, parameters: Mapping[str, Any]) -> None:
+        """One commit; columns that the query does not have are null."""
+        self._con.execute(f"CREATE OR REPLACE TEMP TABLE written AS FROM {table} LIMIT 0")
+        self._con.execute(f"INSERT INTO written BY NAME {select}", dict(parameters))
+        rows = self._con.execute("FROM written").to_arrow_reader()
+        wanted = TABLES[table]
+        write_deltalake(
+            str(self._lake / table), rows, mode="append", partition_by=[wanted.partition],
+            description=wanted.comment, configuration=dict(PROPERTIES),
+        )  # fmt: skip
+
+
+def make(lake: Path, actions: int, *, days: int = DAYS, commits: int = 1, today: date | None = None) -> None:
+    """A lake of so many actions over so many days; those of today lie in `commits` commits."""
+    maker = Maker(lake, today or datetime.now(UTC).date())
+    maker.closed_days(actions // days, days)
+    maker.open_day(actions // days, commits)

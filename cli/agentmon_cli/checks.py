@@ -1,0 +1,179 @@
+"""What `agentmon doctor` looks at. Each check says what it found, why it matters, and the command that mends it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from importlib.metadata import PackageNotFoundError, requires, version
+
+from agentmon.errors import AgentmonError, JavaError, KafkaUnreachable, NoLakeError
+from agentmon.settings import Settings, config_file
+
+OK, WARNING, BROKEN = "ok", "warning", "broken"
+
+#: A day of one table in more files than these makes its readers slow.
+MANY_FILES = 500
+_LITTLE_SPACE = 2 * 2**30
+_OWN_PREFIXES = ("AGENTMON_", "AGENT_", "KAFKA_", "FRONTEND_")
+
+
+@dataclass(frozen=True)
+class Finding:
+    level: str
+    what: str
+    why: str = ""
+    mend: str = ""
+
+
+Check = Callable[[Settings], Iterator[Finding]]
+
+
+def java(_: Settings) -> Iterator[Finding]:
+    """Spark and Kafka run on it."""
+    from agentmon.stack.java import find_java
+
+    try:
+        yield Finding(OK, f"Java: {find_java()}")
+    except JavaError as error:
+        yield Finding(BROKEN, str(error), "Spark and the embedded Kafka run on it", "install a JRE, e.g. openjdk-17")
+
+
+def packages(_: Settings) -> Iterator[Finding]:
+    """Versions that were tried together, and the jars that belong to them."""
+    from agentmon.stack.jars import kafka_jars, spark_jars
+
+    wrong = []
+    for line in requires("agentmon-stream") or ():
+        name, _separator, wanted = line.partition(";")[0].partition("==")
+        if "extra ==" in line:
+            continue
+        try:
+            has = version(name.partition("[")[0])
+        except PackageNotFoundError:
+            has = "missing"
+        if has != wanted.strip():
+            wrong.append(f"{name} is {has}, not {wanted.strip()}")
+    if wrong:
+        yield Finding(BROKEN, "; ".join(wrong), "only these versions were tried together", "make setup")
+    else:
+        yield Finding(OK, "packages: the versions that were tried together")
+    for jars in (spark_jars(), kafka_jars()):
+        if jars.is_complete():
+            yield Finding(OK, f"jars of {jars.name}: there")
+        else:
+            yield Finding(BROKEN, f"jars of {jars.name} are missing", "the job or the broker can't start", "make setup")
+
+
+def environment(_: Settings) -> Iterator[Finding]:
+    """Variables that are set and mean nothing, and a foreign Spark."""
+    known = {spec.metadata["env"] for spec in fields(Settings)}
+    for name in sorted(os.environ):
+        if name.startswith(_OWN_PREFIXES) and name not in known:
+            near = get_close_matches(name, known, n=1)
+            meant = f"unset {name}" + (f", or did you mean {near[0]}?" if near else "")
+            yield Finding(WARNING, f"{name} is set but unknown", "it has no effect", meant)
+    for name in ("SPARK_HOME", "SPARK_CONF_DIR"):
+        if os.environ.get(name):
+            why = "a bare spark-submit takes that Spark; agentmon up and spark-submit.sh use their own"
+            yield Finding(WARNING, f"{name}={os.environ[name]} is set", why, f"unset {name}")
+    there = config_file().exists()
+    yield Finding(OK, f"settings: read, {config_file().name} {'too' if there else 'is not there'}")
+
+
+def kafka(settings: Settings) -> Iterator[Finding]:
+    """The broker, and topics against conf/topics.json."""
+    from agentmon.live.client import Connection
+    from agentmon.live.topics import differences, wanted_topics
+
+    try:
+        with Connection(settings, timeout_s=5.0) as connection:
+            missing, drifted = differences(connection, wanted_topics())
+    except KafkaUnreachable as error:
+        yield Finding(BROKEN, str(error), "nothing can be published or seen live", "agentmon up")
+        return
+    yield Finding(OK, f"Kafka: answers at {settings.bootstrap}")
+    if missing:
+        yield Finding(BROKEN, f"topics missing: {', '.join(missing)}", "what is sent there is lost", "agentmon topics")
+    for name, how in drifted.items():
+        yield Finding(WARNING, f"topic {name}: {'; '.join(how)}", "it differs from conf/topics.json", "kafka-configs")
+    if not missing and not drifted:
+        yield Finding(OK, "topics: all there, as conf/topics.json has them")
+
+
+def job(settings: Settings) -> Iterator[Finding]:
+    """Whether it lives and keeps up."""
+    from agentmon.live.lag import is_rising
+    from agentmon.stack.home import read_note
+    from agentmon.stack.job import Job
+
+    own = Job(settings)
+    told = own.told()
+    if own.driver() is None:
+        reason = f" ({told['error']})" if told.get("error") else ""
+        yield Finding(
+            BROKEN, f"the job does not run{reason}", "nothing is stored, live figures stand still", "agentmon up"
+        )
+        return
+    if told.get("state") != "running":
+        yield Finding(
+            WARNING, f"the job is {told.get('state')}: {told.get('error') or ''}", "nothing is stored", str(own.log)
+        )
+    else:
+        yield Finding(OK, "job: running")
+    for name, query in read_note(settings.run / "progress.json").get("queries", {}).items():
+        lag = query.get("lag_messages") or 0
+        if is_rising(list(query.get("lag_history", [])), lag):
+            yield Finding(WARNING, f"{name}: lag rises, {lag:,} messages", "it can't keep up", "agentmon lag")
+
+
+def lake(settings: Settings) -> Iterator[Finding]:
+    """Whether there is one, how fresh, in how many files, and what producers' clocks did."""
+    from agentmon.lake.health import read_health
+
+    try:
+        health = read_health(settings.lake, datetime.now(UTC) - timedelta(days=1))
+    except NoLakeError as error:
+        yield Finding(BROKEN, str(error), "there is nothing to read", "agentmon up")
+        return
+    except AgentmonError as error:
+        yield Finding(BROKEN, str(error), "the tables can't be read", "agentmon audit; restore a backup")
+        return
+    yield Finding(OK, f"lake: {settings.lake}, {len(health.files)} tables")
+    for table, (day, count) in sorted(health.files.items()):
+        if count > MANY_FILES:
+            why = "every reader opens each of them"
+            yield Finding(WARNING, f"{table}: {count:,} files on {day}", why, "the nightly job compacts closed days")
+    for agent, count in health.clamped:
+        why = "its clock is off: Kafka's time was taken instead"
+        yield Finding(
+            WARNING, f"{agent}: {count:,} actions of the last day had an absurd time", why, "set its clock (NTP)"
+        )
+    if health.quarantined:
+        why = "they are no JSON objects, or too long"
+        yield Finding(WARNING, f"{health.quarantined:,} messages of the last day in quarantine", why,
+                      'agentmon sql "SELECT reason, error, kafka_topic FROM quarantine ORDER BY event_time DESC LIMIT 20"')  # fmt: skip
+
+
+def machine(settings: Settings) -> Iterator[Finding]:
+    """Room on the disk, and the gateway's port."""
+    from agentmon.stack.home import MINIMUM_FREE_BYTES
+
+    place = next(path for path in (settings.home, *settings.home.parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    text = f"disk: {free / 2**30:,.1f} GiB free for {settings.home}"
+    if free < MINIMUM_FREE_BYTES:
+        yield Finding(BROKEN, text, "the job stops writing", "free some space or move AGENTMON_HOME")
+    else:
+        yield Finding(WARNING if free < _LITTLE_SPACE else OK, text, "the tables grow", "free some space")
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        answers = probe.connect_ex(("127.0.0.1", settings.frontend_api_port)) == 0
+    yield Finding(OK, f"port {settings.frontend_api_port}: {'something answers there' if answers else 'free'}")
+
+
+CHECKS: tuple[Check, ...] = (java, packages, environment, machine, kafka, job, lake)

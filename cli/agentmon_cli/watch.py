@@ -1,0 +1,259 @@
+"""agentmon watch: what agents do and think, as it happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from agentmon.live.rows import Received
+    from agentmon.settings import Settings
+    from agentmon_cli.watch_board import Board
+    from agentmon_cli.watch_screen import View
+
+#: At most so many pictures a second.
+_FRAME_S = 0.05
+#: The clock in the footer moves at least so often.
+_IDLE_S = 1.0
+_HEALTH_S = 2.0
+#: What --once waits for Kafka to say what is new since the lake's last commit.
+_ONCE_S = 3.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the live view."""
+    app.command(
+        epilog="Examples: agentmon watch; agentmon watch --agent planner; agentmon watch --once; agentmon watch | grep ✗"
+    )(watch)
+
+
+def watch(
+    agent: Annotated[str | None, typer.Option(help="Of this agent only.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Show one screen and end.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Say what is received and what is left out.")] = False,
+) -> None:
+    """What agents do and think, live: four panels on a terminal, plain lines elsewhere. q quits, ? lists the keys."""
+    from agentmon.settings import Settings
+
+    watching = Watching(Settings.from_env(), agent, debug)
+    if once:
+        watching.once()
+    elif sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        watching.screen()
+    else:
+        watching.lines()
+
+
+class Watching:
+    """One run of the command."""
+
+    def __init__(self, settings: Settings, agent: str | None, debug: bool) -> None:
+        from agentmon_cli.watch_board import Board
+        from agentmon_cli.watch_screen import View
+
+        self._settings = settings
+        self._board: Board = Board()
+        self._view: View = View(agent=agent, debug=debug)
+        self._inbox: deque[Received] = deque()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        self._health_at = 0.0
+        self._has_lake = self._begin()
+
+    def screen(self) -> None:
+        """Four panels until q."""
+        from rich.live import Live
+
+        from agentmon_cli.keys import single_keys, wait
+        from agentmon_cli.render import console
+        from agentmon_cli.watch_keys import press
+        from agentmon_cli.watch_screen import draw
+
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        out = console()
+        reader = self._reader()
+        reader.start()
+        try:
+            with single_keys() as keys, Live(console=out, screen=True, auto_refresh=False) as live:
+                size, drawn = None, 0.0
+                while True:
+                    told = wait(self._wake_read, _FRAME_S if self._inbox else 0.25, keys=keys)
+                    if not all(press(key, self._view, self._board) for key in told):
+                        return
+                    changed = bool(told) | self._take_in()
+                    now = time.monotonic()
+                    self._look_around(now)
+                    there = os.get_terminal_size(sys.stdout.fileno())  # not COLUMNS, which stays as it was
+                    changed |= there != size or now - drawn >= _IDLE_S
+                    if changed:
+                        rest = drawn + _FRAME_S - now
+                        if rest > 0:
+                            time.sleep(rest)
+                            self._take_in()
+                        out.size = size = there
+                        drawn = time.monotonic()
+                        live.update(draw(self._board, self._view, *there, datetime.now(UTC)), refresh=True)
+        except EOFError:
+            return
+        finally:
+            reader.stop()
+
+    def once(self) -> None:
+        """One screen of what there is now."""
+        from agentmon_cli.render import console
+        from agentmon_cli.watch_screen import draw
+
+        reader = self._reader()
+        reader.start()
+        end = time.monotonic() + _ONCE_S
+        try:
+            while time.monotonic() < end and self._view.kafka == "connecting to Kafka":
+                self._take_in()
+                time.sleep(0.05)
+            if not self._view.kafka:
+                time.sleep(0.3)
+            self._take_in()
+        finally:
+            reader.stop()
+        if self._view.kafka and not self._has_lake:
+            from agentmon.errors import NoLakeError
+
+            raise NoLakeError(f"nothing to show: no lake yet, and {self._view.kafka}")
+        self._look_around(time.monotonic())
+        out = console()
+        width, height = (out.size.width, max(out.size.height - 1, 10)) if out.is_terminal else (100, 30)
+        out.print(draw(self._board, self._view, width, height, datetime.now(UTC)), height=height, width=width)
+
+    def lines(self) -> None:
+        """A line per action and thought, as they come; what is said about them goes to stderr."""
+        from agentmon_cli.keys import wait
+        from agentmon_cli.render import note
+        from agentmon_cli.watch_screen import lines_of
+
+        printed: Any = object()
+        for one in sorted([*self._board.actions, *self._board.thoughts], key=lambda line: line.at)[-20:]:
+            self._print(one)
+        reader = self._reader()
+        reader.start()
+        try:
+            while True:
+                wait(self._wake_read, 0.5, keys=False)
+                while self._inbox:
+                    got = self._inbox.popleft()
+                    before = self._board.actions.copy(), self._board.thoughts.copy()
+                    self._apply(got)
+                    for now, then in zip((self._board.actions, self._board.thoughts), before, strict=True):
+                        known = set(map(id, then))
+                        for line in reversed([x for x in lines_of(now, self._view) if id(x) not in known]):
+                            self._print(line)
+                    if got.rows or got.figures:
+                        sys.stdout.flush()
+                        if self._view.debug:
+                            note(f"debug: {len(got.rows)} rows and {len(got.figures)} figures, {got.dropped} left out")
+                if self._view.kafka != printed:
+                    printed = self._view.kafka
+                    note(f"agentmon: {printed}" if printed else f"agentmon: live from {self._settings.bootstrap}")
+        finally:
+            reader.stop()
+
+    def _print(self, line: Any) -> None:
+        from agentmon_cli.render import shown
+
+        mark = {True: "✓", False: "✗", None: "·"}[line.good]
+        at = f"{line.at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
+        typer.echo(f"{at} {shown(line.agent, 60)} {mark} {shown(line.kind, 60)} {shown(line.text, 400)}".rstrip())
+
+    def _begin(self) -> bool:
+        """Fill the board from the lake; whether there is one."""
+        from agentmon.errors import NoLakeError
+        from agentmon.lake.opening import read_opening
+
+        try:
+            opening = read_opening(self._settings.lake, self._view.agent)
+        except NoLakeError:
+            self._positions: dict[tuple[str, int], int] = {}
+            self._view.notes = ["no lake yet: what is shown begins now"]
+            return False
+        self._positions = opening.positions
+        self._board.begin(opening.agents, opening.tools, opening.rows, opening.positions, opening.status["as_of"])
+        self._view.stored = opening.status["freshness"]["last_commit_time"]
+        return True
+
+    def _reader(self) -> Any:
+        from agentmon.live.rows import LiveReader
+
+        return LiveReader(self._settings, self._deliver, self._positions)
+
+    def _deliver(self, got: Received) -> None:
+        self._inbox.append(got)
+        with suppress(BlockingIOError):  # the screen has enough to wake up for
+            os.write(self._wake_write, b".")
+
+    def _take_in(self) -> bool:
+        """Take what has come; rows wait while the view is paused. Whether there is anything new to show."""
+        if self._view.paused:
+            self._view.waiting = sum(len(got.rows) for got in self._inbox)
+            self._view.kafka = next((got.away for got in reversed(self._inbox)), self._view.kafka)
+            return False
+        found = bool(self._inbox)
+        while self._inbox:
+            self._apply(self._inbox.popleft())
+        return found
+
+    def _apply(self, got: Received) -> None:
+        self._view.kafka = got.away and f"{got.away}; waiting for it"
+        self._board.dropped += got.dropped
+        self._board.received += got.dropped
+        self._board.skipped += got.skipped
+        for row in got.rows:
+            shown_now = self._board.add_row(row)
+            if shown_now and self._view.scroll and row["table"] in ("actions", "thoughts"):
+                self._view.scroll += 1  # who reads older rows stays with them
+        now = datetime.now(UTC)
+        for figure in got.figures:
+            self._board.add_figure(figure.type, figure.data, now)
+
+    def _look_around(self, now: float) -> None:
+        if now - self._health_at < _HEALTH_S:
+            return
+        self._health_at = now
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def _look(self) -> None:
+        from agentmon.stack.home import read_note
+        from agentmon.stack.job import Job
+
+        job = Job(self._settings)
+        told = job.told()
+        lake = read_note(self._settings.run / "progress.json").get("queries", {}).get("lake", {})
+        if job.driver() is not None:
+            state = str(told.get("state") or "starting")
+            self._view.job = "job running" if state == "running" else f"job {state}: {told.get('error') or ''}"
+            self._view.lag = f"lag {lake['lag_messages']:,}" if isinstance(lake.get("lag_messages"), int) else ""
+            self._view.notes = []
+        elif told:
+            self._view.job, self._view.lag = "job down", ""
+            self._view.notes = ["The job is down: rows are live, nothing is stored. agentmon up starts it."]
+        elif self._board.figures_at is None:
+            self._view.job = "no job here"
+        self._stored()
+
+    def _stored(self) -> None:
+        from agentmon.errors import AgentmonError
+        from agentmon.stack.home import read_note
+
+        try:
+            told = read_note(self._settings.run / "progress.json").get("queries", {}).get("lake", {}).get("at")
+            if isinstance(told, str) and self._view.stored is not None:
+                self._view.stored = max(self._view.stored, datetime.fromisoformat(told))
+        except (AgentmonError, ValueError):
+            return

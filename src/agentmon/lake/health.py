@@ -1,0 +1,34 @@
+"""How the lake is: files of a day, messages that could not be read, producers whose clocks are off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from agentmon.contracts.tables import TABLES
+from agentmon.lake.connection import duckdb_uri, query
+from agentmon.lake.reading import again, reading
+
+
+@dataclass(frozen=True)
+class Health:
+    """files: per table the day with the most files, and how many; clamped: (agent, actions with an absurd time)."""
+
+    files: dict[str, tuple[date, int]]
+    clamped: list[tuple[str, int]]
+    quarantined: int
+
+
+@again
+def read_health(lake: str, since: datetime) -> Health:
+    """Files of every day; messages since then. Raises NoLakeError where there is no lake."""
+    with reading(lake, *(set(TABLES) - {"ledger"})) as con:
+        there = {name for (name,) in con.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()}
+        files: dict[str, tuple[date, int]] = {}
+        for table in sorted(there & set(TABLES)):
+            found = con.execute(query("most_files"), {"path": f"{duckdb_uri(lake)}/{table}"}).fetchone()
+            if found:
+                files[table] = (found[0], found[1])
+        clamped = con.execute(query("clamped"), {"since": since}).fetchall()
+        (quarantined,) = con.execute(query("quarantined"), {"since": since}).fetchone() or (0,)
+        return Health(files, [(agent, count) for agent, count in clamped], int(quarantined))

@@ -1,0 +1,61 @@
+"""Figures of one batch that is still in memory: what the job adds to the lake, and to its running figures.
+
+The rows are an Arrow table as `stream.parse` makes them; DuckDB reads them in place. What a batch adds is never
+merged with what is stored: readers add up, so a late row is just one more partial.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import duckdb
+import pyarrow as pa
+
+from agentmon.contracts.measures import HISTOGRAM_GAMMA, RECENT_REWARDS, SESSION_SILENCE_S, ZERO_BUCKET
+from agentmon.lake.connection import query
+
+
+class Newest(NamedTuple):
+    """The newest value of one agent's metric; `at` in microseconds since 1970."""
+
+    agent_id: str
+    metric: str
+    at: int
+    value: float
+
+
+class Partials:
+    """DuckDB over one batch at a time; window_s in seconds. One thread at a time may use it."""
+
+    def __init__(self, window_s: float) -> None:
+        self._con = duckdb.connect(config={"python_enable_replacements": False})
+        self._con.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false; SET threads = 1")
+        self._window_us = round(window_s * 1e6)
+        self._step_us = round(min(window_s, SESSION_SILENCE_S / 2) * 1e6)
+
+    def summaries(self, batch: pa.Table) -> pa.Table:
+        """Per window, agent and tool; the columns of the table summaries but for those that name the batch."""
+        bounds = {
+            "window_us": self._window_us,
+            "ln_gamma": math.log(HISTOGRAM_GAMMA),
+            "zero_bucket": ZERO_BUCKET,
+            "recent": RECENT_REWARDS,
+        }
+        return self._ask("batch_summaries", batch, bounds).to_arrow_table()
+
+    def sessions(self, batch: pa.Table) -> pa.Table:
+        """Per session; the columns of the table sessions but for those that name the batch."""
+        return self._ask("batch_sessions", batch, {"step_us": self._step_us}).to_arrow_table()
+
+    def distribution(self, batch: pa.Table) -> list[tuple[str, str, int]]:
+        """(agent_id, action, how often)."""
+        return self._ask("batch_distribution", batch).fetchall()
+
+    def newest_metrics(self, batch: pa.Table) -> list[Newest]:
+        """Of each agent and metric."""
+        return [Newest(*row) for row in self._ask("batch_metrics", batch).fetchall()]
+
+    def _ask(self, name: str, batch: pa.Table, bounds: dict[str, Any] | None = None) -> duckdb.DuckDBPyConnection:
+        self._con.register("batch", batch)
+        return self._con.execute(query(name), bounds or {})

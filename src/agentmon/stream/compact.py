@@ -1,0 +1,101 @@
+"""Keep the files of the lake few and its disk bounded, while the job runs.
+
+Every batch adds a file a table and day. Between batches one table after another is looked at, and where
+a day has many small files these are merged into larger ones: the same rows, so no reader and no other
+writer is disturbed. What was merged, and what a killed writer left behind, is removed once nobody can
+read it any more (the table's own delta.deletedFileRetentionDuration).
+
+Each commit is under the lock that all processes take (locks.py). Merging a day's last minutes takes some tenths of a
+second; larger files are left to the nightly job, which works on closed days.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pyarrow as pa
+from deltalake import DeltaTable, PostCommitHookProperties, WriterProperties
+from deltalake.exceptions import DeltaError
+
+from agentmon.contracts.tables import TABLES
+from agentmon.lake.files import is_local, local_path
+from agentmon.settings import Settings
+from agentmon.stream.tables import path_of
+
+log = logging.getLogger(__name__)
+
+#: Merged files are at most about as large, bytes: it is what one merge rewrites at the most, over and over.
+TARGET_BYTES = 16 * 1024 * 1024
+#: Days of one table that are merged in one go.
+_DAYS = 2
+#: How often a table is looked through for files that nobody can read any more, seconds.
+_CLEAN_EVERY_S = 3600.0
+_CODEC = WriterProperties(compression="ZSTD", compression_level=1)
+#: The next batch's append sees to the log.
+_NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+
+
+class Compactor:
+    """Looks after one lake; `commit_lock` as in `Store`. Does nothing on an object store, which has no such lock."""
+
+    def __init__(self, settings: Settings, commit_lock: Callable[[], AbstractContextManager[None]]) -> None:
+        self._settings = settings
+        self._commit_lock = commit_lock
+        self._batches = 0
+        started = time.monotonic()
+        self._cleaned = dict.fromkeys(TABLES, started)
+
+    def after_batch(self) -> None:
+        """Look at the next table. What goes wrong is logged: the rows are safe, and it is tried again."""
+        if not is_local(self._settings.lake):
+            return
+        table = list(TABLES)[self._batches % len(TABLES)]
+        self._batches += 1
+        place = str(local_path(path_of(self._settings.lake, table)))
+        try:
+            with self._commit_lock():
+                merged = compact(place, self._settings.compact_files)
+                if time.monotonic() - self._cleaned[table] > _CLEAN_EVERY_S:
+                    self._cleaned[table] = time.monotonic()
+                    clean(place)
+        except (DeltaError, OSError) as error:
+            log.warning("small files of %s were not merged: %s", table, str(error).splitlines()[0])
+        else:
+            if merged:
+                log.debug("merged %d small files of %s", merged, table)
+
+
+def compact(place: str, small_files: int) -> int:
+    """Merge the small files of each day that has `small_files` of them or more; how many were merged.
+
+    To be called with the commit lock held. Raises DeltaError where a commit of another kind came between.
+    """
+    table = DeltaTable(place)
+    merged = 0
+    for day, count in _small_files(table).most_common(_DAYS):
+        if count < small_files:
+            break
+        told = table.optimize.compact(
+            [("event_date", "=", day)],
+            target_size=TARGET_BYTES,
+            writer_properties=_CODEC,
+            post_commithook_properties=_NO_HOOKS,
+        )
+        merged += int(told["numFilesRemoved"])
+    return merged
+
+
+def clean(place: str) -> int:
+    """Remove files that no version within the table's retention has; how many. With the commit lock held."""
+    return len(DeltaTable(place).vacuum(dry_run=False, full=True, post_commithook_properties=_NO_HOOKS))
+
+
+def _small_files(table: DeltaTable) -> Counter[str]:
+    """Files below half the target per day: two of a larger size are not worth a rewrite."""
+    files = pa.table(table.get_add_actions(flatten=True))
+    days, sizes = files["partition.event_date"].to_pylist(), files["size_bytes"].to_pylist()
+    return Counter(str(day) for day, size in zip(days, sizes, strict=True) if size < TARGET_BYTES // 2)

@@ -1,0 +1,151 @@
+"""The query: messages of agent.* → parsed once → figures and newest rows, at once → the lake, batch by batch.
+
+A micro-batch is a fraction of a second: Spark reads Kafka and parses, the driver publishes what is live and hands
+the rows to the writer, which commits every AGENTMON_LAKE_INTERVAL. A backlog goes the same way in larger steps, the
+next one being read and parsed while the last is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming import DataStreamWriter
+
+from agentmon.lake.files import read_text
+from agentmon.lake.running import read_running
+from agentmon.settings import Settings
+from agentmon.stream.batch import Batch, parse_offsets, ranges_between, render_offsets
+from agentmon.stream.figures import Figures
+from agentmon.stream.source import read_stream
+from agentmon.stream.state import state_of
+from agentmon.stream.store import Store, Stored, read
+from agentmon.stream.updates import Message, row_updates
+from agentmon.stream.writer import LakeWriter, Offsets
+
+NAME = "monitor"
+
+#: What the figures keep is looked up at most so often, seconds.
+_STATE_S = 2.0
+
+TopicIds = Callable[[], tuple[str, Mapping[str, str]]]
+
+
+class MonitorQuery:
+    """Reads from `start` on.
+
+    `topic_ids()` gives (cluster id, topic → id) as they are now; `send(messages)` publishes; `on_stored(batch, stored,
+    position)` is called after each sealed batch, `on_state` now and then with what `state_of` says. A stop is asked
+    for with `stop_after_batch`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        start: Mapping[tuple[str, int], int],
+        topic_ids: TopicIds,
+        send: Callable[[Iterable[Message]], None],
+        on_stored: Callable[[Batch, Stored, Offsets], None],
+        on_state: Callable[[dict[str, Any]], None],
+        checkpoint: str,
+    ) -> None:
+        self._settings = settings
+        self._topic_ids = topic_ids
+        self._send = send
+        self._on_state = on_state
+        self._told_state = -_STATE_S
+        self._checkpoint = checkpoint
+        self.position: Offsets = dict(start)
+        self._running = threading.Lock()
+        self._stopping = False
+        self._figures: Figures | None = None
+        self.writer = LakeWriter(
+            store,
+            uuid.uuid4().hex,
+            start,
+            on_stored,
+            interval_s=settings.lake_interval_s,
+            max_rows=settings.max_batch_messages,
+        )
+
+    def query(self, spark: SparkSession, kafka: Mapping[str, str]) -> DataStreamWriter:
+        """The query, not yet started; the writer must be."""
+        limit = str(self._settings.max_batch_messages)
+        rows = read_stream(spark, kafka, self.position, maxOffsetsPerTrigger=limit)
+        interval = min(self._settings.live_interval_s, self._settings.monitor_interval_s)
+        return (
+            rows.writeStream.queryName(NAME)
+            .option("checkpointLocation", self._checkpoint)
+            .trigger(processingTime=f"{round(interval * 1000)} milliseconds")
+            .foreachBatch(self._on_batch)
+        )
+
+    def _on_batch(self, rows: DataFrame, batch_id: int) -> None:
+        with self._running:
+            if self._stopping:
+                return
+            end = offsets_of(self._checkpoint, batch_id)
+            if end == self.position:
+                return  # Spark begins with a batch, whether or not there is anything to read
+            pile = self.writer.begin(self._topic_ids)
+            if not all(topic in pile.topic_ids for topic, _ in end):
+                _, pile.topic_ids = self._topic_ids()  # a topic that is newer than the pile
+            ranges = ranges_between(self.position, end, pile.topic_ids)
+            parsed = read(rows, self._settings, Batch("", 0, ranges, pile.ingest_time, pile.cluster_id))
+            figures = self._figures or self._begin_figures(pile.topic_ids)
+            changed = figures.add(parsed)
+            self.position.update(end)
+            newest = row_updates(parsed, self._settings.newest_rows)
+            self._send([*newest, *figures.messages(changed, position_name(self.position, pile.topic_ids))])
+            self.writer.add(pile, parsed, end)
+            figures.drop_silent(time.time())
+            if time.monotonic() > self._told_state + _STATE_S:
+                self._told_state = time.monotonic()
+                self._on_state(state_of(figures.agents, self._settings.watermark_s))
+
+    def _begin_figures(self, topic_ids: Mapping[str, str]) -> Figures:
+        """As the lake has them, at the position where the query starts: nothing was committed since.
+
+        They are published: what was sealed, but not published when the job ended, would not be heard of until an
+        agent's next event.
+        """
+        settings = self._settings
+        figures = Figures(settings.window_s, settings.watermark_s, settings.agent_silence_s)
+        since = time.time() - settings.agent_silence_s
+        _, figures.agents = read_running(
+            settings.lake, since_s=since, window_s=settings.window_s, watermark_s=settings.watermark_s
+        )
+        newest = {(name, figures.window_of(agent.newest)) for name, agent in figures.agents.items()}
+        self._send(figures.messages(newest, position_name(self.position, topic_ids)))
+        self._figures = figures
+        return figures
+
+    def stop_after_batch(self) -> None:
+        """Let the running micro-batch be taken in, seal everything, and take in no more."""
+        with self._running:
+            self._stopping = True
+        self.writer.close()
+
+
+def position_name(end: Mapping[tuple[str, int], int], topic_ids: Mapping[str, str]) -> str:
+    """A short name of a position: the same offsets of the same topics always give the same."""
+    text = render_offsets(end) + json.dumps({t: topic_ids.get(t) for t, _ in sorted(end)})
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def offsets_of(checkpoint: str, batch_id: int) -> Offsets:
+    """Where a micro-batch ends, from Spark's own log of offsets (written before the batch runs).
+
+    Source: org.apache.spark.sql.execution.streaming.OffsetSeqLog: a version line, a line of metadata, a line a source.
+    """
+    text = read_text(f"{checkpoint}/offsets/{batch_id}")
+    if text is None:
+        raise RuntimeError(f"no offsets of batch {batch_id} under {checkpoint}")
+    return parse_offsets(text.splitlines()[2])
