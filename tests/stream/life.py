@@ -143,5 +143,5 @@ def figures(rows: list[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
 
 
 def quick(settings: Settings) -> Settings:
-    """A job that commits at once and merges small files early; it publishes its live figures seldom."""
-    return replace(settings, lake_interval_s=0.2, compact_files=2, live_interval_s=600.0, monitor_interval_s=600.0)
+    """A job that commits at once and merges small files early."""
+    return replace(settings, lake_interval_s=0.2, compact_files=2)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,13 +32,22 @@ from agentmon.stream.resume import ACCEPT_LOSS, ACCEPT_NEW_TOPICS, unsealed_batc
 Audit = Callable[[], tuple[int, dict[str, list[dict[str, Any]]]]]
 
 
+#: Takes a lock, says so, and keeps it until its standard input ends.
+_HOLD = (
+    "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
+)
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """A lock as another process has it: the job's are its JVM's, and this is not the JVM."""
+    """A lock as another process has it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("r+" if path.exists() else "w+") as file:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", _HOLD, str(path)], **pipes) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
         yield
+        holder.communicate()
 
 
 @pytest.mark.parametrize("folder", ["lake", "checkpoints"])
