@@ -33,6 +33,9 @@ NO_METRICS = (
     "service", "hostname", "pod", "container", "app_version", "caller", "event", "name", "tool",
 )  # fmt: skip
 
+#: The reason of a message that was readable, and came a second time.
+REPEAT = "repeat"
+
 #: Why a message is in quarantine: reason → one sentence.
 ERRORS = {
     "empty": "The message has no value.",
@@ -40,6 +43,7 @@ ERRORS = {
     "not_utf8": "The value is not valid UTF-8.",
     "not_json": "The value is not JSON, or nested deeper than AGENTMON_MAX_DEPTH allows.",
     "not_object": "The value is JSON, but not an object.",
+    REPEAT: "The producer sent it twice: the first copy, with the same event_id, counts.",
 }
 
 #: What JSON that is no object begins with: text, a list, a number, true, false, null, NaN, Infinity.

@@ -151,9 +151,13 @@ EVENTS = _rows(
 )
 QUARANTINE = _rows(
     "quarantine",
-    "Messages that could not be parsed, with the reason: nothing is thrown away",
+    "Messages that could not be parsed, or came twice, with the reason: nothing is thrown away",
     (
-        Column("reason", "string", "empty, too_large, not_utf8, not_json (or nested too deep), not_object"),
+        Column(
+            "reason",
+            "string",
+            "empty, too_large, not_utf8, not_json (or nested too deep), not_object, or repeat: a second copy",
+        ),
         Column("error", "string", "One sentence for a person"),
     ),
     "SELECT reason, kafka_topic, count(*) AS n FROM quarantine GROUP BY ALL ORDER BY n DESC",

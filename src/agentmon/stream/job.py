@@ -37,6 +37,7 @@ from agentmon.stream.kafka import KafkaView
 from agentmon.stream.locks import FileLock, hold_alone
 from agentmon.stream.monitor import NAME, MonitorQuery
 from agentmon.stream.progress import Listener, ProgressFile
+from agentmon.stream.repeats import move_repeats
 from agentmon.stream.resume import Plan, gone, plan, still_there, unsealed_batch
 from agentmon.stream.session import start_session
 from agentmon.stream.source import read_ranges
@@ -226,7 +227,8 @@ class Job:
             self._put_on_record(gone(batch, left), batch.cluster_id, note)
             again = Batch(batch.query_id, batch.batch_id, left, batch.ingest_time, batch.cluster_id)
             rows = read_ranges(self._spark, spark_options(self._settings), left)
-            self._store.store(read(rows, self._settings, again), again)
+            parsed = move_repeats(read(rows, self._settings, again), self._settings.lake, left)
+            self._store.store(parsed, again)
         else:
             self._store.note(batch, "lost", note)
 

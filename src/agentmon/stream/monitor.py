@@ -23,6 +23,7 @@ from agentmon.lake.running import read_running
 from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, parse_offsets, ranges_between, render_offsets
 from agentmon.stream.figures import Figures
+from agentmon.stream.repeats import has_marks, move_repeats
 from agentmon.stream.source import read_stream
 from agentmon.stream.state import state_of
 from agentmon.stream.store import Store, Stored, read
@@ -99,6 +100,9 @@ class MonitorQuery:
                 _, pile.topic_ids = self._topic_ids()  # a topic that is newer than the pile
             ranges = ranges_between(self.position, end, pile.topic_ids)
             parsed = read(rows, self._settings, Batch("", 0, ranges, pile.ingest_time, pile.cluster_id))
+            if has_marks(parsed):
+                self.writer.flush()  # what is piled up is looked through too
+                parsed = move_repeats(parsed, self._settings.lake, ranges)
             figures = self._figures or self._begin_figures(pile.topic_ids)
             changed = figures.add(parsed)
             self.position.update(end)
