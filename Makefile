@@ -36,8 +36,9 @@ $(VENV)/.project: $(VENV)/.packages pyproject.toml
 	$(BIN)/python -m compileall -q src cli
 	@touch $@
 
-$(VENV)/.jars: $(VENV)/.project src/agentmon/stack/jars.py
+$(VENV)/.jars: $(VENV)/.project src/agentmon/stack/jars.py src/agentmon/stack/broker.py
 	$(BIN)/python -m agentmon.stack.jars
+	$(BIN)/python -m agentmon.stack.broker
 	@touch $@
 
 demo: setup

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -18,25 +19,41 @@ from threading import Thread
 from typing import Any
 
 import psutil
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from agentmon.settings import project_root
 from bench import latency, publish, throughput
 from bench.events import events, send_all
-from bench.home import Stack, stack
+from bench.home import Stack, stack, wait
 
 #: (figure, what was measured, goal)
 Line = tuple[str, Any, str]
 
 
 def start(own: Stack) -> Iterator[Line]:
-    """From nothing running to Kafka, and to the first row in Delta."""
+    """`agentmon up` on a set-up machine: until Kafka takes a message, and until the first row is in Delta."""
     begun = time.time()
-    process = own.job.start(own.bootstrap)
-    own.start_broker()
+    up = subprocess.Popen(
+        [Path(sys.executable).with_name("agentmon"), "up"],
+        env={"PATH": os.environ["PATH"], "AGENTMON_HOME": str(own.settings.home)},
+        stdout=subprocess.DEVNULL,
+    )
+    wait(lambda: _takes_messages(own), 60, "a broker that takes messages", pause_s=0.05)
     yield "start: broker takes messages, s", round(time.time() - begun, 1), "<= 4"
     send_all(own.bootstrap, events(10, start=time.time(), step_s=0.001, tag="-first"))
-    yield "start: first row in Delta, s", round(own.wait_sealed(1) - begun, 1), "<= 20"
-    own.job.wait_ready(process)
+    yield "start: first row in Delta, s", round(own.wait_sealed(1, pause_s=0.5) - begun, 1), "<= 20"
+    if up.wait() != 0:
+        raise RuntimeError("agentmon up failed")
+
+
+def _takes_messages(own: Stack) -> bool:
+    """Whether `up` has noted its broker, and that has the first topic."""
+    try:
+        own.adopt_broker()
+        return "agent.actions" in AdminClient({"bootstrap.servers": own.bootstrap}).list_topics(timeout=1).topics
+    except (OSError, KeyError, ValueError, KafkaException):
+        return False
 
 
 def backlog(own: Stack, count: int) -> Iterator[Line]:
@@ -82,7 +99,7 @@ def steady(own: Stack, seconds: float, rate: float = 500.0) -> Iterator[Line]:
     while flow.is_alive():
         time.sleep(2)
         process = own.job.process()
-        told = json.loads((own.settings.run / "progress.json").read_text())["queries"].get("lake", {})
+        told = json.loads((own.settings.run / "progress.json").read_text())["queries"].get("monitor", {})
         if process and told.get("batch_ms"):
             samples.append((told["batch_ms"], process.memory_info().rss / 2**20))
     third = max(1, len(samples) // 3)

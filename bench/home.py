@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -37,6 +38,11 @@ class Stack:
         self.broker.start(f"localhost:{self._port}", LOOPBACK, self._port)
         with Connection(self.settings) as connection:
             ensure(connection, wanted_topics())
+
+    def adopt_broker(self) -> None:
+        """Take over the one that `agentmon up` has started. Raises OSError, KeyError or ValueError before that."""
+        note = json.loads((self.settings.run / "broker.json").read_text())
+        self._port = int(note["bootstrap"].rpartition(":")[2])
 
     def start_job(self) -> psutil.Process:
         """Start the job and wait until its queries run; its JVM."""
@@ -74,10 +80,10 @@ class Stack:
         except NoLakeError:
             return 0
 
-    def wait_sealed(self, count: int, timeout_s: float = 600.0) -> float:
+    def wait_sealed(self, count: int, timeout_s: float = 600.0, pause_s: float = 2.0) -> float:
         """Wait until the ledger has so many; the epoch second of the last commit."""
         # Looking costs a third of a second of one core, which the job has not got then: seldom.
-        wait(lambda: self.sealed() >= count, timeout_s, f"{count} messages in the lake", pause_s=2.0)
+        wait(lambda: self.sealed() >= count, timeout_s, f"{count} messages in the lake", pause_s=pause_s)
         with open_lake(self.settings.lake, ("ledger",)) as con:
             (last,) = con.execute("SELECT epoch(max(committed_at)) FROM ledger").fetchone() or (0.0,)
         return float(last)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import re
+import shutil
 import subprocess
+import sys
 import time
 import uuid
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 
-from agentmon.errors import StackError
+from agentmon.errors import AgentmonError, StackError
 from agentmon.settings import Settings, project_root
 from agentmon.stack import home
 from agentmon.stack.addresses import LOOPBACK, accepts, free_port
@@ -100,7 +104,7 @@ class Broker:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         properties = self._write_properties(ip, port)
         if not (self._data / "meta.properties").exists():
-            self._format(java, properties)
+            self._format(java)
         process = self._spawn(java, properties, bootstrap)
         self._write_note(process, bootstrap)
         self.wait_ready(process, ip, port)
@@ -125,28 +129,23 @@ class Broker:
     def _write_properties(self, ip: str, port: int) -> Path:
         host = f"[{ip}]" if ":" in ip else ip
         path = self._folder / "server.properties"
-        path.write_text(
-            _PROPERTIES.format(
-                loopback=LOOPBACK,
-                controller_port=free_port(),
-                listen=f"{host}:{port}",
-                # The number, not the name: then nobody needs to resolve anything to reach it.
-                advertised=f"{host}:{port}",
-                data=str(self._data).replace("\\", "\\\\"),
-            )
-        )
+        path.write_text(_properties(f"{host}:{port}", self._data))
         return path
 
-    def _format(self, java: Path, properties: Path) -> None:
-        # A leading dash would be read as an option.
-        cluster = "A" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
-        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", str(properties)]
-        ran = subprocess.run(
-            [str(java), *_TOOL_FLAGS, "-cp", _class_path(), *tool], capture_output=True, text=True, check=False
-        )
-        if ran.returncode != 0:
-            lines = (ran.stderr or ran.stdout).strip().splitlines() or ["no reason given"]
-            raise StackError(f"the broker's folder {self._data} can't be prepared: {_explained(lines)}")
+    def _format(self, java: Path) -> None:
+        """Fill the empty data folder: from the one that set-up has formatted, where it has, under ids of its own."""
+        template = template_folder()
+        if not (template / "meta.properties").exists():
+            format_folder(java, self._data)
+            return
+        for file in template.iterdir():
+            if file.name != "meta.properties":
+                shutil.copy(file, self._data)
+        told = (template / "meta.properties").read_text()
+        for name in ("cluster.id", "directory.id"):
+            told = re.sub(rf"(?m)^{re.escape(name)}=.*$", f"{name}={_kafka_uuid()}", told)
+        # Last, as it is what says that the folder is formatted.
+        (self._data / "meta.properties").write_text(told)
 
     def _spawn(self, java: Path, properties: Path, bootstrap: str) -> psutil.Process:
         command = [
@@ -167,6 +166,55 @@ class Broker:
     def _reason(self) -> str:
         lines = home.tail(self.log, 16_384) + home.tail(self.log.parent / "broker.out", 16_384)
         return f"{_explained(lines)} (log: {self.log})"
+
+
+def template_folder() -> Path:
+    """A data folder as set-up has formatted it: Kafka's tool for that takes a JVM's start, some seconds."""
+    return kafka_jars().folder.with_name("kafka-formatted")
+
+
+def format_folder(java: Path, data: Path) -> None:
+    """Have Kafka's own tool format an empty data folder. Raises StackError, with the tool's reason."""
+    with TemporaryDirectory() as folder:
+        properties = Path(folder) / "server.properties"
+        properties.write_text(_properties(f"{LOOPBACK}:9092", data))
+        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", _kafka_uuid(), "--config", str(properties)]
+        ran = subprocess.run(
+            [str(java), *_TOOL_FLAGS, "-cp", _class_path(), *tool], capture_output=True, text=True, check=False
+        )
+    if ran.returncode != 0:
+        lines = (ran.stderr or ran.stdout).strip().splitlines() or ["no reason given"]
+        raise StackError(f"the broker's folder {data} can't be prepared: {_explained(lines)}")
+
+
+def _properties(place: str, data: Path) -> str:
+    return _PROPERTIES.format(
+        loopback=LOOPBACK,
+        controller_port=free_port(),
+        listen=place,
+        # The number, not the name: then nobody needs to resolve anything to reach it.
+        advertised=place,
+        data=str(data).replace("\\", "\\\\"),
+    )
+
+
+def _kafka_uuid() -> str:
+    """As Kafka writes ids: base64 without padding; a leading dash would be read as an option."""
+    return "A" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
+
+
+def main() -> int:
+    """Set-up's `python -m agentmon.stack.broker`: format a data folder once, for every first start to copy."""
+    try:
+        template = template_folder()
+        if not (template / "meta.properties").exists():
+            shutil.rmtree(template, ignore_errors=True)
+            template.mkdir(parents=True)
+            format_folder(find_java(), template)
+    except AgentmonError as error:
+        sys.stderr.write(f"agentmon: {error}\n")
+        return error.exit_code
+    return 0
 
 
 def _check_unused(data: Path) -> None:
@@ -206,3 +254,7 @@ def _class_path() -> str:
 
 def _log_config() -> Path:
     return project_root() / "conf" / "kafka-log4j2.properties"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -12,7 +12,6 @@ from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from agentmon.contracts.message import ERRORS, REPEAT
 from agentmon.contracts.tables import MESSAGE_TABLES
@@ -73,8 +72,9 @@ def _stored(marked: list[dict[str, Any]], lake: str, ranges: Sequence[Range]) ->
 
 def _moved(parsed: pa.Table, repeats: set[int]) -> pa.Table:
     """The rows, those with these numbers in quarantine."""
-    is_repeat = pa.array(number in repeats for number in range(len(parsed)))
-    moved = parsed.filter(is_repeat)
+    is_repeat = [number in repeats for number in range(len(parsed))]
+    moved = parsed.filter(pa.array(is_repeat))
+    rest = parsed.filter(pa.array([not repeat for repeat in is_repeat]))
     instead = {
         "table": pa.repeat("quarantine", len(moved)),
         "reason": pa.repeat(REPEAT, len(moved)),
@@ -88,4 +88,4 @@ def _moved(parsed: pa.Table, repeats: set[int]) -> pa.Table:
         return moved[field.name] if field.name in _KEPT else pa.nulls(len(moved), field.type)
 
     columns = [column(field) for field in parsed.schema]
-    return pa.concat_tables([parsed.filter(pc.invert(is_repeat)), pa.table(columns, schema=parsed.schema)])
+    return pa.concat_tables([rest, pa.table(columns, schema=parsed.schema)])
