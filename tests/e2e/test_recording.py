@@ -131,4 +131,4 @@ def test_a_live_row_is_the_event(home: Path) -> None:
 
 def test_lag_says_that_nothing_is_behind(home: Path) -> None:
     rows = {row["query"]: row for row in json.loads(agentmon(home, "lag", "--json"))}
-    assert rows["lake"]["lag_messages"] == 0
+    assert rows["monitor"]["lag_messages"] == 0
