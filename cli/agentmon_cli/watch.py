@@ -234,7 +234,7 @@ class Watching:
 
         job = Job(self._settings)
         told = job.told()
-        lake = read_note(self._settings.run / "progress.json").get("queries", {}).get("lake", {})
+        lake = read_note(self._settings.run / "progress.json").get("queries", {}).get("monitor", {})
         if job.driver() is not None:
             state = str(told.get("state") or "starting")
             self._view.job = "job running" if state == "running" else f"job {state}: {told.get('error') or ''}"
@@ -252,8 +252,8 @@ class Watching:
         from agentmon.stack.home import read_note
 
         try:
-            told = read_note(self._settings.run / "progress.json").get("queries", {}).get("lake", {}).get("at")
-            if isinstance(told, str) and self._view.stored is not None:
-                self._view.stored = max(self._view.stored, datetime.fromisoformat(told))
+            told = read_note(self._settings.run / "progress.json").get("queries", {}).get("monitor", {})
+            if told.get("sealed_at") and self._view.stored is not None:
+                self._view.stored = max(self._view.stored, datetime.fromtimestamp(told["sealed_at"], UTC))
         except (AgentmonError, ValueError):
             return
