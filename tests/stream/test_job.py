@@ -33,19 +33,18 @@ Audit = Callable[[], tuple[int, dict[str, list[dict[str, Any]]]]]
 
 
 #: Takes a lock, says so, and keeps it until its standard input ends.
-_HOLD = (
-    "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
-)
+_HOLD = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB); print(flush=True); sys.stdin.read()"
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """A lock as another process has it."""
+    """A lock as another process has it. Raises BlockingIOError where somebody else does."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen([sys.executable, "-c", _HOLD, str(path)], **pipes) as holder:
         assert holder.stdout is not None
-        holder.stdout.readline()
+        if not holder.stdout.readline():
+            raise BlockingIOError(f"{path} is locked")
         yield
         holder.communicate()
 
