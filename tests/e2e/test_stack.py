@@ -113,7 +113,7 @@ def test_a_second_job_is_refused_and_told_who_runs(home: Path) -> None:
     assert second.returncode == 1
     assert (
         f"agentmon: the lake {home / 'lake'} is being written by the job with pid {before['driver_pid']}"
-        in second.stderr
+        in second.stdout + second.stderr  # spark-submit passes both on as one
     )
     assert not any(ended(process) for process in processes(home))
     assert told(home) == before

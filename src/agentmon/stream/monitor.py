@@ -95,19 +95,19 @@ class MonitorQuery:
             end = offsets_of(self._checkpoint, batch_id)
             if end == self.position:
                 return  # Spark begins with a batch, whether or not there is anything to read
-            pile = self.writer.begin(self._topic_ids)
-            if not all(topic in pile.topic_ids for topic, _ in end):
-                _, pile.topic_ids = self._topic_ids()  # a topic that is newer than the pile
-            ranges = ranges_between(self.position, end, pile.topic_ids)
+            # Asked each time: rows of a topic that was made anew must not pass for rows of the old one.
+            cluster_id, topic_ids = self._topic_ids()
+            pile = self.writer.begin(cluster_id, topic_ids)
+            ranges = ranges_between(self.position, end, topic_ids)
             parsed = read(rows, self._settings, Batch("", 0, ranges, pile.ingest_time, pile.cluster_id))
             if has_marks(parsed):
                 self.writer.flush()  # what is piled up is looked through too
                 parsed = move_repeats(parsed, self._settings.lake, ranges)
-            figures = self._figures or self._begin_figures(pile.topic_ids)
+            figures = self._figures or self._begin_figures(topic_ids)
             changed = figures.add(parsed)
             self.position.update(end)
             newest = row_updates(parsed, self._settings.newest_rows)
-            self._send([*newest, *figures.messages(changed, position_name(self.position, pile.topic_ids))])
+            self._send([*newest, *figures.messages(changed, position_name(self.position, topic_ids))])
             self.writer.add(pile, parsed, end)
             figures.drop_silent(time.time())
             if time.monotonic() > self._told_state + _STATE_S:

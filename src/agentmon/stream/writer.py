@@ -72,14 +72,14 @@ class LakeWriter(threading.Thread):
         self._batches = 0
         self._error: BaseException | None = None
 
-    def begin(self, topic_ids: Callable[[], tuple[str, Mapping[str, str]]]) -> Pile:
+    def begin(self, cluster_id: str, topic_ids: Mapping[str, str]) -> Pile:
         """The pile that the next micro-batch belongs to; waits while that is full and the one before is being written."""
         with self._changed:
             self._changed.wait_for(lambda: self._error or self._pile is None or self._pile.rows < self._max_rows)
             self.check()
             if self._pile is None:
-                cluster_id, ids = topic_ids()
-                self._pile = Pile(now(), cluster_id, ids, {})
+                self._pile = Pile(now(), cluster_id, topic_ids, {})
+            self._pile.topic_ids = topic_ids  # there may be a topic more
             return self._pile
 
     def add(self, pile: Pile, parsed: pa.Table, end: Offsets) -> None:
