@@ -198,7 +198,7 @@ def test_a_topic_made_anew_while_the_job_runs_stops_it_until_accepted(life: Life
     old = Path(life.settings.checkpoints) / "old"
 
     def rounds() -> list[str]:
-        return sorted(folder.name for folder in old.glob("lake-*"))
+        return sorted(folder.name for folder in old.glob("monitor-*"))
 
     def remade(running: threading.Thread) -> None:
         before = rounds()
