@@ -236,8 +236,8 @@ class Job:
     def _running(self, start: Offsets) -> Iterator[tuple[MonitorQuery, StreamingQuery]]:
         settings, spark = self._settings, self._spark
         kafka = spark_options(settings)
+        set_aside(settings.checkpoints)
         checkpoint = f"{settings.checkpoints}/{NAME}"
-        set_aside(checkpoint)
         frontend = FrontendPublisher(settings)
         query = MonitorQuery(
             settings,
@@ -300,16 +300,16 @@ class Job:
         self._stopping.wait(seconds)
 
 
-def set_aside(checkpoint: str, keep: int = 3) -> None:
-    """Move an earlier run's checkpoint under old/: the job goes on from the ledger, whatever plan made it."""
-    if not is_local(checkpoint):
+def set_aside(checkpoints: str, keep: int = 3) -> None:
+    """Move what earlier runs left under old/: the job goes on from the ledger, whatever version or plan made it."""
+    if not is_local(checkpoints):
         return
-    path = local_path(checkpoint)
-    old = path.parent / "old"
-    if path.exists():
+    folder = local_path(checkpoints)
+    old = folder / "old"
+    for path in [entry for entry in folder.iterdir() if entry.is_dir() and entry != old] if folder.exists() else []:
         old.mkdir(exist_ok=True)
         path.rename(old / f"{path.name}-{now():%Y%m%dT%H%M%S%f}")
-    for stale in sorted(old.glob(f"{path.name}-*"))[:-keep]:
+    for stale in sorted(old.glob("*-*"), key=lambda kept: kept.name.rpartition("-")[2])[:-keep]:
         shutil.rmtree(stale, ignore_errors=True)
 
 
