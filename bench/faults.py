@@ -3,7 +3,7 @@
     python -m bench.faults [--events N] [--kills N] [--broker-kills N] [--seed N] [--seconds S]
 
 The driver is killed with -9 at random moments, every second time between two tables' writes of one
-batch (as soon as a new commit of `actions` shows in its log), every fourth time its JVM instead of its
+batch (it is held when a new commit of `actions` shows in its log), every fourth time its JVM instead of its
 Python process; the broker at random moments. In the end the lake must have exactly what was sent,
 its figures must be those of its rows, and the frontend topic must have every agent's last figures.
 """
@@ -80,7 +80,7 @@ def _break(own: Stack, plan: Plan, chance: random.Random, allowed: Semaphore) ->
             own.kill_broker()
             time.sleep(chance.uniform(0.5, 3))
             own.start_broker()
-        if turn % 2 or not _wait_for_commit(own, "actions"):
+        if turn % 2 or not _hold_between_tables(own):
             time.sleep(chance.uniform(0.5, 8))
         own.kill_job(driver=turn % 4 != 3)  # the driver is who commits; its JVM alone every fourth time
         own.job.end_remains()
@@ -99,6 +99,20 @@ def _flow(own: Stack, plan: Plan, allowed: Semaphore) -> int:
         sent += send_all(own.bootstrap, events(count, start=time.time(), step_s=0.001, tag=f"-{number}"))
         time.sleep(plan.seconds / _SLICES)
     return sent
+
+
+def _hold_between_tables(own: Stack) -> bool:
+    """Stop (SIGSTOP) the driver while a batch is in some of its tables only; False if that did not succeed."""
+    lake = own.settings.lake
+    for _ in range(20):
+        driver = own.job.driver()
+        if driver is None or not _wait_for_commit(own, "actions"):
+            return False
+        driver.suspend()
+        if unsealed_batch(lake, partial(has_batch, lake)) is not None:
+            return True
+        driver.resume()
+    return False
 
 
 def _wait_for_commit(own: Stack, table: str) -> bool:
