@@ -1,6 +1,6 @@
 """make bench: every figure with its goal, beside its peer, on the shipped settings; a table, and artifacts/bench.json.
 
-python -m bench [--events N] [--seconds N] [--steady SECONDS]
+python -m bench [--events N] [--seconds N] [--steady SECONDS] [--only PART …]
 """
 
 from __future__ import annotations
@@ -135,17 +135,25 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--steady", type=float, default=0.0, help="seconds at 500 events/s (1800 for the full claim)")
+    parser.add_argument("--only", nargs="+", metavar="PART", help="publish, delays, idle, backlog; start comes always")
     arguments = parser.parse_args()
     machine = f"{os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.system()} {platform.machine()}"
     lines: list[Line] = []
     print(f"agentmon bench on {machine}", flush=True)
     with stack() as own:
-        parts = [start(own), publish.figures(own.bootstrap), delays(own, arguments.seconds), idle(own)]
-        parts.append(backlog(own, arguments.events))
+        parts = {
+            "start": lambda: start(own),
+            "publish": lambda: publish.figures(own.bootstrap),
+            "delays": lambda: delays(own, arguments.seconds),
+            "idle": lambda: idle(own),
+            "backlog": lambda: backlog(own, arguments.events),
+        }
         if arguments.steady:
-            parts.append(steady(own, arguments.steady))
-        for part in parts:
-            for line in part:
+            parts["steady"] = lambda: steady(own, arguments.steady)
+        # The stack is started by the first part, whatever else is asked for.
+        chosen = [part for name, part in parts.items() if name == "start" or name in (arguments.only or parts)]
+        for part in chosen:
+            for line in part():
                 lines.append(line)
                 print(f"{line[0]:<55} {line[1]!s:>14}   goal {line[2]}", flush=True)
     out = project_root() / "artifacts" / "bench.json"
