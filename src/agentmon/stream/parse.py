@@ -4,8 +4,8 @@ A backlog is read by Spark's Python workers, a batch of Arrow at a time, on as m
 of some hundred rows is read in the driver, where it costs no task of a worker. Both call the one function that says
 what a message means.
 
-Tried first and left: the same rules as some 300 Spark columns. Once warm they were no faster, and a plan as wide takes
-the JVM minutes to compile (docs/decisions.md has the figures).
+Tried first and left: the same rules as some 300 Spark columns. A plan as wide takes the JVM minutes to compile, and the
+rows had to be turned into Arrow after it (docs/decisions.md has the figures).
 """
 
 from __future__ import annotations
