@@ -131,7 +131,6 @@ class Job:
             commit_lock = self._commit_lock()
             self._compactor = Compactor(self._settings, commit_lock)
             self._keep_going(commit_lock)
-            self._progress.flush()
             self._kafka.close()
 
     def _keep_going(self, commit_lock: CommitLock) -> None:

@@ -24,8 +24,6 @@ from pyspark.sql.streaming.listener import (
 
 #: Triggers whose lag is remembered; lag that rose over all of them is reported as rising.
 LAG_HISTORY = 5
-#: The file is written at most this often.
-_WRITE_EVERY_S = 0.5
 
 
 class ProgressFile:
@@ -35,7 +33,6 @@ class ProgressFile:
         self._path = path
         self._lock = threading.Lock()
         self._queries: dict[str, dict[str, Any]] = {}
-        self._written = 0.0
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def update(self, query: str, **facts: Any) -> None:
@@ -46,19 +43,12 @@ class ProgressFile:
                 history = [*entry.get("lag_history", []), facts["lag_messages"]]
                 entry["lag_history"] = history[-LAG_HISTORY:]
             entry.update(facts)
-            if time.monotonic() - self._written > _WRITE_EVERY_S:
-                self._write()
-
-    def flush(self) -> None:
-        """Write what has not been written yet."""
-        with self._lock:
             self._write()
 
     def _write(self) -> None:
         fresh = self._path.with_suffix(".new")
         fresh.write_text(json.dumps({"as_of": time.time(), "pid": os.getpid(), "queries": self._queries}))
         fresh.replace(self._path)
-        self._written = time.monotonic()
 
 
 class Listener(StreamingQueryListener):
@@ -90,8 +80,8 @@ class Listener(StreamingQueryListener):
     def onQueryIdle(self, event: QueryIdleEvent) -> None:  # noqa: N802 - Spark's names
         """Nothing arrived: nothing to say."""
 
-    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802, ARG002 - Spark's names
-        self._file.flush()
+    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802 - Spark's names
+        """The job itself says why."""
 
 
 def _behind(position: dict[str, dict[str, int]], latest: dict[str, dict[str, int]]) -> int:
