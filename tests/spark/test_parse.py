@@ -13,7 +13,7 @@ from agentmon.contracts.message import Limits
 from agentmon.contracts.tables import MESSAGE_TABLES
 from agentmon.stream.columns import Reader
 from agentmon.stream.parsed import Parsed
-from agentmon.stream.source import fetch
+from agentmon.stream.source import fetch, needed
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 _KAFKA = (
@@ -113,7 +113,7 @@ def parsed(spark: SparkSession) -> Parsed:
     sent = [(b"key", value(v), topic, 0, i, NOW, None) for i, (topic, v, _) in enumerate(SHAPES.values())]
     limits = Limits(max_bytes=250, max_depth=5)
     rows = spark.createDataFrame(sent, _KAFKA)
-    return Reader(limits, {"agent.actions": "id"}, NOW).read(fetch(rows))
+    return Reader(limits, {"agent.actions": "id"}, NOW).read(fetch(needed(rows)))
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_rows_tell_where_they_came_from(rows: dict[str, dict[str, Any]]) -> None
 def test_keys_and_headers_that_are_no_text_are_base64(spark: SparkSession) -> None:
     headers = [("again", b"1"), ("odd", b"\xff" * 90), ("none", None)]
     sent = spark.createDataFrame([(b"\xff" * 90, b"{}", "agent.tasks", 0, 0, NOW, headers)], _KAFKA)
-    (row,) = Reader(Limits(), {}, NOW).read(fetch(sent))["events"].to_pylist()
+    (row,) = Reader(Limits(), {}, NOW).read(fetch(needed(sent)))["events"].to_pylist()
     assert row["kafka_key"] == "/" * 120
     assert json.loads(row["kafka_headers"]) == [
         {"key": "again", "value": "1"},

@@ -19,7 +19,7 @@ from agentmon.contracts.message import Limits
 from agentmon.contracts.tables import MESSAGE_TABLES
 from agentmon.stream.columns import Reader
 from agentmon.stream.parsed import Parsed
-from agentmon.stream.source import fetch
+from agentmon.stream.source import fetch, needed
 
 LIMITS = Limits(max_bytes=MAX_BYTES, max_depth=MAX_DEPTH, max_ahead_s=300)
 TOPIC_IDS = {"agent.actions": "id of actions", "agent.tasks": "id of tasks"}
@@ -53,7 +53,7 @@ def test_rows_in_are_rows_out_and_all_ways_to_read_them_agree(
     sent = generated()
     rows = frame(spark, sent, tmp_path)
     reader = Reader(LIMITS, TOPIC_IDS, INGEST_TIME)
-    many = by_offset(reader.read(fetch(rows)))
+    many = by_offset(reader.read(fetch(needed(rows))))
     read_by_orjson = sum(json_text.read_plain_object(m["value"] or b"", MAX_DEPTH) is not None for m in sent)
     told_apart = Counter(reader.is_usual(m["value"], m["topic"]) for m in sent)
     one_by_one = {m["offset"]: alone(m) for m in sent}
@@ -79,7 +79,7 @@ def test_limits_are_exact(spark: SparkSession, tmp_path: Path, limits: Limits) -
     sent = [{**PLAIN, "value": text.encode(), "offset": n} for n, text in enumerate(texts)]
     messages = frame(spark, sent, tmp_path)
     reader = Reader(limits, TOPIC_IDS, INGEST_TIME)
-    rows = by_offset(reader.read(fetch(messages)))
+    rows = by_offset(reader.read(fetch(needed(messages))))
     tables = [rows[n]["table"] for n in range(len(sent))]
     assert tables[:9] == ["actions", "actions", "quarantine"] * 3
     assert tables[9:] == ["actions", "actions", "quarantine" if size == limits.max_bytes else "actions"]

@@ -56,6 +56,11 @@ _RESTARTS = 5
 _RESTART_SPAN_S = 600.0
 _LOOK_S = 0.25
 
+#: Messages fetched in one step at the most: few enough that one is parsed while another is fetched.
+_MICRO_BATCH = 50_000
+#: What Spark and the JVM say of a micro-batch that is too large for them.
+_TOO_LARGE = ("spark.driver.maxResultSize", "OutOfMemoryError", "Java heap space")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -116,6 +121,7 @@ class Job:
         self._stopping = stopping
         self._before_write = before_write
         self._kafka = KafkaView(settings)
+        self._most = min(_MICRO_BATCH, settings.max_batch_messages)
         self._progress = ProgressFile(settings.run / "progress.json")
         self._parent = os.getppid() if "PYSPARK_GATEWAY_PORT" in os.environ else None
 
@@ -248,6 +254,7 @@ class Job:
             self._on_stored,
             self._on_state,
             checkpoint,
+            self._most,
         )
         query.start_threads()
         running = query.query(spark, kafka).start()
@@ -282,6 +289,9 @@ class Job:
                 f"the disk is full ({os.strerror(errno.ENOSPC)}): what the ledger has is safe, the rest stays in Kafka; free some room",
                 10.0,
             )
+        elif any(sign in str(error) for sign in _TOO_LARGE) and self._most > 1:
+            self._most = max(1, self._most // 8)
+            log.warning("a micro-batch was too large for the memory: from here on %d messages at most", self._most)
         elif failures > _RESTARTS:
             raise AgentmonError(
                 f"the job failed {failures} times within {_RESTART_SPAN_S:.0f} s, last: {text}"

@@ -38,11 +38,8 @@ from agentmon.stream.writer import LakeWriter, Offsets
 
 NAME = "monitor"
 
-#: Messages fetched in one step at the most: so that one is parsed while another is fetched.
-_MICRO_BATCH = 50_000
-
 #: What the figures keep is looked up at most so often, seconds.
-_STATE_S = 2.0
+_STATE_S = 10.0
 
 TopicIds = Callable[[], tuple[str, Mapping[str, str]]]
 
@@ -59,7 +56,7 @@ class MonitorQuery:
 
     `topic_ids()` gives (cluster id, topic → id) as they are now; `send(messages)` publishes; `on_stored(batch, stored,
     position)` is called after each sealed batch, `on_state` now and then with what `state_of` says. A stop is asked
-    for with `stop_after_batch`.
+    for with `stop_after_batch`. A micro-batch has `most` messages at the most.
     """
 
     def __init__(
@@ -72,6 +69,7 @@ class MonitorQuery:
         on_stored: Callable[[Batch, Stored, Offsets], None],
         on_state: Callable[[dict[str, Any]], None],
         checkpoint: str,
+        most: int,
     ) -> None:
         self._settings = settings
         self._topic_ids = topic_ids
@@ -79,6 +77,7 @@ class MonitorQuery:
         self._on_state = on_state
         self._told_state = -_STATE_S
         self._checkpoint = checkpoint
+        self._most = most
         self._fetched: Offsets = dict(start)
         self._position: Offsets = dict(start)
         self._running = threading.Lock()
@@ -96,8 +95,7 @@ class MonitorQuery:
 
     def query(self, spark: SparkSession, kafka: Mapping[str, str]) -> DataStreamWriter:
         """The query, not yet started; the threads must be."""
-        limit = str(min(self._settings.max_batch_messages, _MICRO_BATCH))
-        rows = read_stream(spark, kafka, self._fetched, maxOffsetsPerTrigger=limit)
+        rows = read_stream(spark, kafka, self._fetched, maxOffsetsPerTrigger=str(self._most))
         interval = min(self._settings.live_interval_s, self._settings.monitor_interval_s)
         return (
             rows.writeStream.queryName(NAME)

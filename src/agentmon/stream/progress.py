@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pyspark import SparkContext
 from pyspark.sql.streaming import StreamingQueryListener
 from pyspark.sql.streaming.listener import (
     QueryIdleEvent,
@@ -56,32 +57,62 @@ class Listener(StreamingQueryListener):
 
     def __init__(self, file: ProgressFile) -> None:
         self._file = file
+        self._java: Any = None
 
-    def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802 - Spark's name
-        self._file.update(event.name or str(event.id), run_id=str(event.runId))
+    @property
+    def _jlistener(self) -> Any:
+        """What addListener and removeListener hand to Java."""
+        if self._java is None:
+            jvm: Any = SparkContext._jvm
+            self._java = jvm.PythonStreamingQueryListenerWrapper(_Quick(self))
+        return self._java
 
     def onQueryProgress(self, event: QueryProgressEvent) -> None:  # noqa: N802 - Spark's name
-        progress = event.progress
-        ends = [s.endOffset for s in progress.sources if s.endOffset]
-        latest = [s.latestOffset for s in progress.sources if s.latestOffset]
-        position = json.loads(ends[0]) if ends else {}
+        self.report(json.loads(event.progress.json))
+
+    def report(self, told: dict[str, Any]) -> None:
+        """Take in what Spark's progress says as JSON."""
+        ends = [s["endOffset"] for s in told["sources"] if s.get("endOffset")]
+        latest = [s["latestOffset"] for s in told["sources"] if s.get("latestOffset")]
+        position = ends[0] if ends else {}
         self._file.update(
-            progress.name or str(progress.id),
-            batch_id=progress.batchId,
-            at=progress.timestamp,
-            rows=progress.numInputRows,
-            rows_per_s=round(progress.processedRowsPerSecond, 1),
-            batch_ms=progress.batchDuration,
-            durations_ms=dict(progress.durationMs),
+            told.get("name") or told["id"],
+            batch_id=told["batchId"],
+            at=told["timestamp"],
+            rows=told["numInputRows"],
+            rows_per_s=round(told.get("processedRowsPerSecond") or 0.0, 1),
+            batch_ms=told["batchDuration"],
+            durations_ms=told["durationMs"],
             position=position,
-            lag_messages=_behind(position, json.loads(latest[0])) if latest else 0,
+            lag_messages=_behind(position, latest[0]) if latest else 0,
         )
+
+    def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802 - Spark's names
+        """The job itself says that it runs."""
 
     def onQueryIdle(self, event: QueryIdleEvent) -> None:  # noqa: N802 - Spark's names
         """Nothing arrived: nothing to say."""
 
-    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802 - Spark's names
+    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802 - Spark's name
         """The job itself says why."""
+
+
+class _Quick:
+    """What Java calls. Pyspark's own makes some hundred calls back to Java of each report, several times a second."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def onQueryProgress(self, event: Any) -> None:  # noqa: N802 - Java's name
+        self._listener.report(json.loads(event.progress().json()))
+
+    def ignore(self, _: Any) -> None:
+        """Nothing to say."""
+
+    onQueryStarted = onQueryIdle = onQueryTerminated = ignore  # noqa: N815 - Java's names
+
+    class Java:
+        implements = ("org.apache.spark.sql.streaming.PythonStreamingQueryListener",)
 
 
 def _behind(position: dict[str, dict[str, int]], latest: dict[str, dict[str, int]]) -> int:

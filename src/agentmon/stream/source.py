@@ -12,17 +12,23 @@ from agentmon.contracts.topics import READ_PATTERN
 from agentmon.stream.batch import Range, render_offsets
 
 
+#: Spark's reader asks Kafka, after each poll of a partition, where that begins and ends, and throws away what the
+#: consumer fetched ahead (InternalKafkaConsumer.fetch). So: many records a poll. And the question waits behind the
+#: fetch ahead, which at the end of a partition is held back for fetch.max.wait.ms (500 by default): so, briefly.
+_POLLING = {"kafka.max.poll.records": "2000", "kafka.fetch.max.wait.ms": "10"}
+
+
 def read_stream(
     spark: SparkSession, kafka: Mapping[str, str], start: Mapping[tuple[str, int], int], **options: str
 ) -> DataFrame:
-    """An unbounded frame of key, value, topic, partition, offset, timestamp, headers, from `start` on.
+    """An unbounded frame of key, value, topic, partition, offset, timestamp_us and headers, from `start` on.
 
     `start` must name every partition that exists. Topics that come later are read from their beginning.
     Loss of unread offsets stops the query: it is for the user to accept it.
     """
-    return (
+    rows = (
         spark.readStream.format("kafka")
-        .options(**kafka)
+        .options(**_POLLING, **kafka)
         .option("subscribePattern", READ_PATTERN)
         .option("startingOffsets", render_offsets(start))
         .option("failOnDataLoss", "true")
@@ -30,6 +36,7 @@ def read_stream(
         .options(**options)
         .load()
     )
+    return needed(rows)
 
 
 def read_ranges(spark: SparkSession, kafka: Mapping[str, str], ranges: Sequence[Range]) -> DataFrame:
@@ -40,9 +47,9 @@ def read_ranges(spark: SparkSession, kafka: Mapping[str, str], ranges: Sequence[
     for topic, partition in sorted(start):
         partitions.setdefault(topic, []).append(partition)
     assign = "{" + ",".join(f'"{topic}":{numbers}' for topic, numbers in partitions.items()) + "}"
-    return (
+    rows = (
         spark.read.format("kafka")
-        .options(**kafka)
+        .options(**_POLLING, **kafka)
         .option("assign", assign)
         .option("startingOffsets", render_offsets(start))
         .option("endingOffsets", render_offsets(end))
@@ -50,13 +57,16 @@ def read_ranges(spark: SparkSession, kafka: Mapping[str, str], ranges: Sequence[
         .option("includeHeaders", "true")
         .load()
     )
+    return needed(rows)
 
 
 def fetch(rows: DataFrame) -> pa.Table:
-    """Messages of Spark's Kafka source as they came, here: key, value, topic, partition, offset, timestamp_us, headers.
+    """The messages of such a frame as they came, here. One task fetches them: one a partition costs more than a few rows."""
+    return rows.coalesce(1).toArrow()
 
-    One task fetches them: one a partition costs more than a micro-batch's rows do.
-    """
+
+def needed(rows: DataFrame) -> DataFrame:
+    """Of the columns of Spark's Kafka source those that are read."""
     # A time as a number: as a timestamp, Python would look up its time zone for every row.
     us = F.unix_micros("timestamp").alias("timestamp_us")
-    return rows.coalesce(1).select("key", "value", "topic", "partition", "offset", us, "headers").toArrow()
+    return rows.select("key", "value", "topic", "partition", "offset", us, "headers")

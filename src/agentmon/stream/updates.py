@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from agentmon.contracts.tables import ACTIONS, THOUGHTS
-from agentmon.stream.parsed import Parsed
+from agentmon.stream.parsed import Parsed, side_by_side
 
 #: (agent_id, {type, data, id})
 Message = tuple[str, dict[str, Any]]
@@ -19,26 +20,31 @@ _KINDS = {
     "actions": ("action_update", "agent_action", ACTIONS.own_column_names),
     "thoughts": ("thought_update", "agent_thought", THOUGHTS.own_column_names),
 }
+#: Newest rows of a micro-batch at the most: of a backlog, thousands would be published that no screen can show.
+MOST = 500
 _JSON_TEXT = frozenset({"context"})
 _PLACE = ("kafka_topic_id", "kafka_partition", "kafka_offset")
 
 
 def row_updates(parsed: Parsed, limit: int) -> list[Message]:
-    """The newest actions and thoughts of a batch, at most `limit` per agent, in order of their time."""
-    order = []
-    for table in _KINDS:
-        rows = parsed[table]
-        # Only what the order is made of becomes Python's: a backlog has 100,000 rows of a kilobyte.
-        us, names = rows["event_time"].cast(pa.int64()).to_pylist(), rows["agent_id"].to_pylist()
-        order += list(zip(us, rows["kafka_offset"].to_pylist(), names, [table] * len(us), range(len(us)), strict=True))
-    kept: dict[str, int] = {}
-    newest = []
-    for us, offset, agent_id, table, index in sorted(order, reverse=True):
-        kept[agent_id] = kept.get(agent_id, 0) + 1
-        if kept[agent_id] <= limit:
-            newest.append((us, offset, table, index))
-    messages = {table: iter(_messages(parsed, table, [i for *_, t, i in newest if t == table])) for table in _KINDS}
-    return [next(messages[table]) for *_, table, _ in newest][::-1]
+    """The newest actions and thoughts of a batch in order of their time: at most `limit` per agent, and MOST in all."""
+    rows = side_by_side({table: parsed[table] for table in _KINDS}, ("event_time", "kafka_offset", "agent_id"))
+    if not len(rows):
+        return []
+    agents = rows["agent_id"].combine_chunks().dictionary_encode()
+    us, offsets = rows["event_time"].cast(pa.int64()).to_numpy(), rows["kafka_offset"].to_numpy()
+    codes = agents.indices.to_numpy()
+    # Row numbers, agent by agent in order of time; the last ones of each are its newest.
+    ordered = np.lexsort((offsets, us, codes))
+    ends = np.cumsum(np.bincount(codes))
+    limit = min(limit, max(1, MOST // len(ends)))
+    newest = ordered[ends[codes[ordered]] - np.arange(len(ordered)) <= limit]
+    newest = newest[np.lexsort((offsets[newest], us[newest]))][-MOST:]
+    tables = [table for table in _KINDS for _ in range(parsed[table].num_rows)]
+    first = {"actions": 0, "thoughts": parsed["actions"].num_rows}
+    shown = [(tables[number], number) for number in newest.tolist()]
+    found = {kind: iter(_messages(parsed, kind, [n - first[kind] for t, n in shown if t == kind])) for kind in _KINDS}
+    return [next(found[table]) for table, _ in shown]
 
 
 def _messages(parsed: Parsed, table: str, indices: list[int]) -> list[Message]:
