@@ -81,6 +81,8 @@ def _check_known(name: str) -> None:
 
 def run() -> None:
     """What the console script calls: exits with the command's code."""
+    # DuckDB asks of a bound value whether it is one of pandas', and imports pandas for that: half a second of a command.
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
     sys.exit(main())
 
 
