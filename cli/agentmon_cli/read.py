@@ -44,25 +44,9 @@ def register(app: typer.Typer) -> None:
 def status(form: Form = "table", as_json: AsJson = False) -> None:
     """Where the agents stand: counts, success, rewards, trends, tools."""
     form = chosen_format(form, as_json)
-    from agentmon.lake.status import read_status
+    from agentmon_cli.status import show_status
 
-    found = read_status(lake())
-    if form == "json":
-        from agentmon_cli.render import to_json
-
-        typer.echo(to_json(found))
-    elif form == "csv":
-        from agentmon_cli.render import write_csv
-
-        columns = [
-            "agent_id", "actions", "thoughts", "success_rate", "avg_reward", "learning_trend", "sessions",
-            "last_event_time", "error_rate", "p50_ms", "p95_ms", "memory_bytes", "cpu_percent",
-        ]  # fmt: skip
-        write_csv(columns, ([agent[name] for name in columns] for agent in found["agents"]))
-    else:
-        from agentmon_cli.overview import show
-
-        show(found)
+    show_status(form)
 
 
 def actions(

@@ -81,6 +81,6 @@ def test_help_exits_with_0(agentmon: Callable[..., Ran], command: str) -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     heavy = ["duckdb", "pyarrow", "pyspark", "kafka", "rich.table"]
-    code = f"import sys; from agentmon_cli.main import build; build(); sys.exit(str(set({heavy}) & set(sys.modules)))"
+    code = f"import sys; from agentmon_cli.app import build; build(); sys.exit(str(set({heavy}) & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ran.stderr.strip() == "set()"

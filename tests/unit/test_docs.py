@@ -11,7 +11,7 @@ from scripts.docs import pages
 from typer.main import get_command
 
 from agentmon.settings import Settings, project_root
-from agentmon_cli.main import build
+from agentmon_cli.app import build
 
 ROOT = project_root()
 README = (ROOT / "README.md").read_text()

@@ -67,8 +67,6 @@ def _view(con: Connection, name: str, table: str, files: Sequence[File]) -> None
         con.execute(f"CREATE TEMP VIEW {name} AS SELECT {columns} FROM {read})")
     except duckdb.BinderException:
         # Some are older than a column, so the columns of each have to be looked at: that opens every file once more.
-        names = ", ".join(f'NULL::{duckdb_type(c.type)} AS "{c.name}"' for c in wanted.columns)
-        con.execute(
-            f"CREATE TEMP VIEW {name} AS (SELECT {names} WHERE false)"
-            f" UNION ALL BY NAME (FROM {read}, union_by_name = true))"
-        )
+        nulls = ", ".join(f'NULL::{duckdb_type(c.type)} AS "{c.name}"' for c in wanted.columns)
+        all_columns = f"(SELECT {nulls} WHERE false) UNION ALL BY NAME (FROM {read}, union_by_name = true))"
+        con.execute(f"CREATE TEMP VIEW {name} AS SELECT {columns} FROM ({all_columns})")
