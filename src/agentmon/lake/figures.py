@@ -1,6 +1,6 @@
 """Summaries and sessions opened for a figure over all of the lake: every file is read, whatever its day.
 
-The views are those of connection.py, `ledger`, `sealed`, `summaries` and `sessions`, at one version.
+The views are those of connection.py, `sealed`, `summaries` and `sessions`, at one version.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ _SEALED = ("summaries", "sessions")
 
 
 @contextmanager
-def open_figures(lake: str) -> Iterator[Connection]:
-    """Raises NoLakeError where there is no lake yet."""
+def open_figures(lake: str, *, ledger: bool = False) -> Iterator[Connection]:
+    """With all of the `ledger` too only where asked. Raises NoLakeError where there is no lake yet."""
     pinned = _pin(lake)
     if pinned is None:
         with reading(lake, *_SEALED) as con:
             yield con
         return
     with connect(delta=False) as con:
-        _view(con, "ledger", "ledger", pinned["ledger"])
+        if ledger:
+            _view(con, "ledger", "ledger", pinned["ledger"])
         # The whole ledger is a file a batch: what was sealed last is in a few of them.
         _view(con, "newest_seals", "ledger", newest_of_each_run(pinned["ledger"]))
         con.execute(query("sealed").format(ledger="newest_seals"))

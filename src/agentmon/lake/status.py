@@ -26,9 +26,9 @@ def read_status(lake: str) -> dict[str, Any]:
 
 
 @contextmanager
-def prepare(lake: str) -> Iterator[Connection]:
+def prepare(lake: str, *, ledger: bool = False) -> Iterator[Connection]:
     """The lake with what the figures of all agents are made of: `partials`, `session_partials`, `summaries`."""
-    with open_figures(lake) as con:
+    with open_figures(lake, ledger=ledger) as con:
         con.execute(query("status_partials"), _OTHERS)
         con.execute(query("session_partials"), _OTHERS)
         yield con
