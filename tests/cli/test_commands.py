@@ -26,6 +26,7 @@ from agentmon_cli.main import main
 AGENTMON = Path(sys.executable).with_name("agentmon")
 DAY = date(2026, 11, 20)
 SESSION = "2026-11-20-7-0"
+GOLDEN = Path(__file__).parents[1] / "unit" / "golden"
 ERROR = HISTOGRAM_ACCURACY * 1.001  # and what floats add to it
 
 
@@ -99,6 +100,15 @@ def test_an_unknown_option_is_wrong_usage(agentmon: Callable[..., Ran], tmp_path
     ran = agentmon(tmp_path, command, "--nonsense")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "--nonsense" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["tools", "--limit", "8"], ["sessions", "--limit", "5"], ["history", "--bucket", "1d"],
+     ["compare", "agent-01", "agent-02"], ["actions", "--limit", "5"]],
+)  # fmt: skip
+def test_tables_look_as_the_golden_file(agentmon: Callable[..., Ran], home: Path, arguments: list[str]) -> None:
+    assert agentmon(home, *arguments).stdout == (GOLDEN / f"{arguments[0]}.txt").read_text()
 
 
 @pytest.mark.parametrize("arguments", READING)
