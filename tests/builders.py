@@ -7,7 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from agentmon.stream.parse import PARSED
+from agentmon.lake.partials import COUNTED
+from agentmon.stream.figures import Figures
+from agentmon.stream.parsed import SCHEMAS, Parsed, side_by_side
 
 T0 = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 
@@ -17,9 +19,17 @@ def at(seconds: float) -> datetime:
     return T0 + timedelta(seconds=seconds)
 
 
-def parsed(*rows: dict[str, Any]) -> pa.Table:
-    """Parsed rows, as both readers make them; see `row`."""
-    return pa.Table.from_pylist([{name: r.get(name) for name in PARSED.names} for r in rows], PARSED)
+def parsed(*rows: dict[str, Any]) -> Parsed:
+    """Parsed rows, as the reader makes them; see `row`."""
+    return {
+        name: pa.Table.from_pylist([r for r in rows if r["table"] == name], schema) for name, schema in SCHEMAS.items()
+    }
+
+
+def take_in(figures: Figures, *rows: dict[str, Any]) -> set[tuple[str, int]]:
+    """Bring running figures forward with parsed rows, as the job does."""
+    batch = side_by_side(parsed(*rows), COUNTED)
+    return figures.add(batch, figures.partials.summaries(batch))
 
 
 def row(table: str = "actions", seconds: float = 0, offset: int = 0, **fields: Any) -> dict[str, Any]:

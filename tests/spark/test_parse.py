@@ -1,4 +1,4 @@
-"""Messages read by Spark's workers: the table and the columns of each shape of wire-formats.md."""
+"""Messages as the job reads them: the table and the columns of each shape of wire-formats.md."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
 from agentmon.contracts.message import Limits
 from agentmon.contracts.tables import MESSAGE_TABLES
-from agentmon.stream.parse import PARSED, parse_here, parse_there
+from agentmon.stream.columns import Reader
+from agentmon.stream.parsed import Parsed
+from agentmon.stream.source import fetch
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 _KAFKA = (
@@ -37,7 +38,7 @@ SHAPES: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "named action": (
         "agent.actions",
         {"name": "read", "result": {"ok": True}, "reward": 0},
-        {"table": "actions", "tool": "read", "result": '{"ok":true}', "success": False},
+        {"table": "actions", "tool": "read", "result": '{"ok": true}', "success": False},
     ),
     "action begun": (
         "agent.actions",
@@ -95,7 +96,7 @@ SHAPES: dict[str, tuple[str, Any, dict[str, Any]]] = {
         "hello",
         {"table": "quarantine", "reason": "not_json", "raw": b"hello"},
     ),
-    "no object": ("agent.actions", "[1]", {"table": "quarantine", "reason": "not_object", "payload": None}),
+    "no object": ("agent.actions", "[1]", {"table": "quarantine", "reason": "not_object"}),
     "cut short": ("agent.actions", '{"agent_id":"a"', {"table": "quarantine", "reason": "not_json", "agent_id": "key"}),
     "not UTF-8": ("agent.actions", b'{"a":"\xff"}', {"table": "quarantine", "reason": "not_utf8"}),
     "too deep": ("agent.actions", '{"a":' * 6 + "1" + "}" * 6, {"table": "quarantine", "reason": "not_json"}),
@@ -104,7 +105,7 @@ SHAPES: dict[str, tuple[str, Any, dict[str, Any]]] = {
 
 
 @pytest.fixture(scope="module")
-def table(spark: SparkSession) -> pa.Table:
+def parsed(spark: SparkSession) -> Parsed:
     def value(sent: Any) -> bytes | None:
         text = sent if isinstance(sent, str | bytes | None) else json.dumps(sent)
         return text.encode() if isinstance(text, str) else text
@@ -112,12 +113,12 @@ def table(spark: SparkSession) -> pa.Table:
     sent = [(b"key", value(v), topic, 0, i, NOW, None) for i, (topic, v, _) in enumerate(SHAPES.values())]
     limits = Limits(max_bytes=250, max_depth=5)
     rows = spark.createDataFrame(sent, _KAFKA)
-    return parse_there(rows, limits=limits, topic_ids={"agent.actions": "id"}, ingest_time=NOW)
+    return Reader(limits, {"agent.actions": "id"}, NOW).read(fetch(rows))
 
 
 @pytest.fixture(scope="module")
-def rows(table: pa.Table) -> dict[str, dict[str, Any]]:
-    found = {row["kafka_offset"]: row for row in table.to_pylist()}
+def rows(parsed: Parsed) -> dict[str, dict[str, Any]]:
+    found = {row["kafka_offset"]: {"table": name, **row} for name, table in parsed.items() for row in table.to_pylist()}
     assert len(found) == len(SHAPES)
     return {name: found[i] for i, name in enumerate(SHAPES)}
 
@@ -128,10 +129,10 @@ def test_each_shape_fills_its_columns(rows: dict[str, dict[str, Any]], shape: st
     assert {name: rows[shape][name] for name in expected} == expected
 
 
-def test_columns_are_those_of_the_tables(table: pa.Table) -> None:
-    names = ["table", *dict.fromkeys(name for table in MESSAGE_TABLES.values() for name in table.column_names)]
-    assert table.column_names == names
-    assert table.schema == PARSED
+def test_columns_are_those_of_the_tables(parsed: Parsed) -> None:
+    assert {name: rows.column_names for name, rows in parsed.items()} == {
+        name: table.column_names for name, table in MESSAGE_TABLES.items()
+    }
 
 
 def test_rows_tell_where_they_came_from(rows: dict[str, dict[str, Any]]) -> None:
@@ -145,7 +146,7 @@ def test_rows_tell_where_they_came_from(rows: dict[str, dict[str, Any]]) -> None
 def test_keys_and_headers_that_are_no_text_are_base64(spark: SparkSession) -> None:
     headers = [("again", b"1"), ("odd", b"\xff" * 90), ("none", None)]
     sent = spark.createDataFrame([(b"\xff" * 90, b"{}", "agent.tasks", 0, 0, NOW, headers)], _KAFKA)
-    (row,) = parse_here(sent, limits=Limits(), topic_ids={}, ingest_time=NOW).to_pylist()
+    (row,) = Reader(Limits(), {}, NOW).read(fetch(sent))["events"].to_pylist()
     assert row["kafka_key"] == "/" * 120
     assert json.loads(row["kafka_headers"]) == [
         {"key": "again", "value": "1"},

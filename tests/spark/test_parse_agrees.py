@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from tests.spark.untidy import INGEST_TIME, MAX_BYTES, MAX_DEPTH, messages
 from agentmon.contracts import json_text, message
 from agentmon.contracts.message import Limits
 from agentmon.contracts.tables import MESSAGE_TABLES
-from agentmon.stream.parse import parse_here, parse_there
+from agentmon.stream.columns import Reader
+from agentmon.stream.parsed import Parsed
+from agentmon.stream.source import fetch
 
 LIMITS = Limits(max_bytes=MAX_BYTES, max_depth=MAX_DEPTH, max_ahead_s=300)
 TOPIC_IDS = {"agent.actions": "id of actions", "agent.tasks": "id of tasks"}
@@ -46,35 +49,37 @@ _SCHEMA = pa.schema(
 def test_rows_in_are_rows_out_and_all_ways_to_read_them_agree(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On the executors, in the driver, and by the patient reader alone, which is the definition."""
+    """Many at once, one by one, and by the patient reader alone, which is the definition."""
     sent = generated()
     rows = frame(spark, sent, tmp_path)
-    constants = {"limits": LIMITS, "topic_ids": TOPIC_IDS, "ingest_time": INGEST_TIME}
-    there, here = by_offset(parse_there(rows, **constants)), by_offset(parse_here(rows, **constants))
+    reader = Reader(LIMITS, TOPIC_IDS, INGEST_TIME)
+    many = by_offset(reader.read(fetch(rows)))
     read_by_orjson = sum(json_text.read_plain_object(m["value"] or b"", MAX_DEPTH) is not None for m in sent)
+    told_apart = Counter(reader.is_usual(m["value"], m["topic"]) for m in sent)
+    one_by_one = {m["offset"]: alone(m) for m in sent}
     monkeypatch.setattr(message, "read_plain_object", lambda *_: None)
-    patient = by_offset(parse_here(rows, **constants))
-    assert sorted(there) == sorted(here) == sorted(patient) == list(range(len(sent)))
-    assert len(sent) / 4 < read_by_orjson < len(sent), "both readers have to be tried"
-    assert there == here
-    differences = [(m, found) for m in sent if (found := differing(patient[m["offset"]], here[m["offset"]]))]
-    differences.sort(key=lambda d: len(d[0]["value"] or b""))
-    assert not differences, f"{len(differences)} of {len(sent)}, the shortest:\n" + "\n".join(
-        map(describe, differences[:8])
-    )
+    patient = {m["offset"]: alone(m) for m in sent}
+    assert sorted(many) == list(range(len(sent)))
+    assert len(sent) / 4 < read_by_orjson < len(sent), "both readers of single messages have to be tried"
+    assert min(told_apart[True], told_apart[False]) > len(sent) / 5, "both ways of the reader of many have to be tried"
+    for quick in (one_by_one, many):
+        differences = [(m, found) for m in sent if (found := differing(patient[m["offset"]], quick[m["offset"]]))]
+        differences.sort(key=lambda d: len(d[0]["value"] or b""))
+        assert not differences, f"{len(differences)} of {len(sent)}, the shortest:\n" + "\n".join(
+            map(describe, differences[:8])
+        )
 
 
 @pytest.mark.parametrize("limits", [Limits(), Limits(max_depth=500), Limits(max_bytes=1_000, max_depth=100)], ids=str)
-def test_all_ways_to_read_have_the_same_limits(spark: SparkSession, tmp_path: Path, limits: Limits) -> None:
+def test_limits_are_exact(spark: SparkSession, tmp_path: Path, limits: Limits) -> None:
     """A message at a limit is a row, one above it is in quarantine."""
     depth, size = limits.max_depth, min(limits.max_bytes, 100_000)
     texts = [before + "[" * n + "1" + "]" * n + after for before, after, n in _nested(depth)]
     texts += [f'{{"tool":"{"x" * (size - 11 + n)}"}}' for n in (-1, 0, 1)]
     sent = [{**PLAIN, "value": text.encode(), "offset": n} for n, text in enumerate(texts)]
     messages = frame(spark, sent, tmp_path)
-    constants = {"limits": limits, "topic_ids": TOPIC_IDS, "ingest_time": INGEST_TIME}
-    rows = by_offset(parse_here(messages, **constants))
-    assert by_offset(parse_there(messages, **constants)) == rows
+    reader = Reader(limits, TOPIC_IDS, INGEST_TIME)
+    rows = by_offset(reader.read(fetch(messages)))
     tables = [rows[n]["table"] for n in range(len(sent))]
     assert tables[:9] == ["actions", "actions", "quarantine"] * 3
     assert tables[9:] == ["actions", "actions", "quarantine" if size == limits.max_bytes else "actions"]
@@ -113,8 +118,28 @@ def frame(spark: SparkSession, sent: list[dict[str, Any]], folder: Path) -> Data
     return spark.read.parquet(str(folder / "messages.parquet"))
 
 
-def by_offset(parsed: pa.Table) -> dict[int, dict[str, Any]]:
-    return {row["kafka_offset"]: row for row in parsed.to_pylist(maps_as_pydicts="strict")}
+def by_offset(parsed: Parsed) -> dict[int, dict[str, Any]]:
+    return {
+        row["kafka_offset"]: {"table": table, **row}
+        for table, rows in parsed.items()
+        for row in rows.to_pylist(maps_as_pydicts="strict")
+    }
+
+
+def alone(sent: dict[str, Any]) -> dict[str, Any]:
+    """What contracts/'s reader says of it."""
+    return message.read(
+        sent["value"],
+        topic=sent["topic"],
+        partition=sent["partition"],
+        offset=sent["offset"],
+        kafka_timestamp=sent["timestamp"],
+        key=sent["key"],
+        headers=sent["headers"] or (),
+        topic_id=TOPIC_IDS.get(sent["topic"]),
+        ingest_time=INGEST_TIME,
+        limits=LIMITS,
+    )
 
 
 def differing(patient: dict[str, Any], quick: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

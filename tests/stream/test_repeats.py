@@ -15,9 +15,10 @@ from agentmon.live.client import Connection, client_config, spark_options
 from agentmon.live.topics import describe
 from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, Range, now
+from agentmon.stream.columns import read_batch
 from agentmon.stream.repeats import move_repeats
-from agentmon.stream.source import read_ranges
-from agentmon.stream.store import Store, read
+from agentmon.stream.source import fetch, read_ranges
+from agentmon.stream.store import Store
 from agentmon.stream.tables import create_missing
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def test_second_copies_are_set_aside_and_a_batch_cut_off_is_done_alike(
                 raise KilledError(table)
 
         frame = read_ranges(spark, spark_options(home_settings), one.ranges)
-        parsed = move_repeats(read(frame, home_settings, one), lake, one.ranges)
+        parsed = move_repeats(read_batch(fetch(frame), home_settings, one), lake, one.ranges)
         return Store(home_settings, before_write=before_write).store(parsed, one)
 
     first, second = batch(0, 0, 5), batch(1, 5, 11)

@@ -16,9 +16,10 @@ from agentmon.live.offsets import beginning_and_end
 from agentmon.live.topics import describe
 from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, Range, now
+from agentmon.stream.columns import read_batch
 from agentmon.stream.resume import unsealed_batch
-from agentmon.stream.source import read_ranges
-from agentmon.stream.store import Store, read
+from agentmon.stream.source import fetch, read_ranges
+from agentmon.stream.store import Store
 from agentmon.stream.tables import create_missing
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def store(spark: SparkSession, settings: Settings, batch: Batch, die_before: str
 
     create_missing(settings.lake)
     rows = read_ranges(spark, spark_options(settings), batch.ranges)
-    Store(settings, before_write=before_write).store(read(rows, settings, batch), batch)
+    Store(settings, before_write=before_write).store(read_batch(fetch(rows), settings, batch), batch)
 
 
 def figures(lake: str) -> dict[str, Any]:

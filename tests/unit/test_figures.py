@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from tests.builders import at, parsed, row
+from tests.builders import at, parsed, row, take_in
 
 from agentmon.contracts.measures import trend
 from agentmon.stream.figures import MAX_NAMES, OTHER, Figures
@@ -27,10 +27,6 @@ def learning(at_s: float = 0, reward: float | None = 1.0, agent_id: str = "a", o
     return row("learning", at_s, offset, agent_id=agent_id, reward=reward)
 
 
-def add(state: Figures, *rows: Row) -> set[tuple[str, int]]:
-    return state.add(parsed(*rows))
-
-
 def update(kind: str, state: Figures, changed: set[tuple[str, int]], agent_id: str = "a") -> dict:
     found = [m for name, m in state.messages(changed, "here") if name == agent_id and m["type"] == kind]
     return found[-1]["data"]
@@ -38,7 +34,7 @@ def update(kind: str, state: Figures, changed: set[tuple[str, int]], agent_id: s
 
 def test_counts_rates_and_means_of_an_agent() -> None:
     state = figures()
-    changed = add(
+    changed = take_in(
         state,
         action(0, success=True, reward=1.0),
         action(1, success=False, reward=0.0, error="no", tool="sed"),
@@ -58,7 +54,7 @@ def test_counts_rates_and_means_of_an_agent() -> None:
 
 def test_learning_rewards_win_over_action_rewards() -> None:
     state = figures()
-    changed = add(state, action(reward=0.0), learning(1, 0.75))
+    changed = take_in(state, action(reward=0.0), learning(1, 0.75))
     assert update("learning_update", state, changed)["avg_reward"] == 0.75
 
 
@@ -67,21 +63,21 @@ def test_thousands_of_rewards_in_one_trigger_in_any_order_keep_the_newest_twenty
     expected = [found["reward"] for found in rows[-20:]]
     random.Random(7).shuffle(rows)
     state = figures(watermark_s=10_000)
-    data = update("learning_update", state, add(state, *rows))
+    data = update("learning_update", state, take_in(state, *rows))
     assert data["recent_rewards"] == expected
     assert data["learning_trend"] == trend(expected)
 
 
 def test_rewards_at_the_same_moment_are_ordered_by_partition_and_offset() -> None:
     state = figures()
-    data = update("learning_update", state, add(state, learning(0, 2.0, offset=2), learning(0, 1.0, offset=1)))
+    data = update("learning_update", state, take_in(state, learning(0, 2.0, offset=2), learning(0, 1.0, offset=1)))
     assert data["recent_rewards"] == [1.0, 2.0]
 
 
 def test_a_row_behind_the_watermark_counts_but_not_in_its_window() -> None:
     state = figures(window_s=60, watermark_s=120)
-    add(state, action(600))
-    changed = add(state, action(0))
+    take_in(state, action(600))
+    changed = take_in(state, action(0))
     data = update("learning_update", state, changed)
     assert data["late"] == 1
     assert data["total_events"] == 2
@@ -90,21 +86,21 @@ def test_a_row_behind_the_watermark_counts_but_not_in_its_window() -> None:
 
 def test_another_agents_clock_closes_no_window() -> None:
     state = figures(window_s=60, watermark_s=60)
-    add(state, action(100_000, agent_id="ahead"))
-    changed = add(state, action(0, agent_id="a"))
+    take_in(state, action(100_000, agent_id="ahead"))
+    changed = take_in(state, action(0, agent_id="a"))
     assert update("learning_update", state, changed)["late"] == 0
 
 
 def test_windows_behind_the_watermark_are_let_go() -> None:
     state = figures(window_s=60, watermark_s=120)
     for second in range(0, 12_000, 100):
-        add(state, action(second))
+        take_in(state, action(second))
     assert sum(len(agent.windows) for agent in state.agents.values()) <= 4
 
 
 def test_names_are_bounded() -> None:
     state = figures()
-    changed = add(state, *(action(tool=f"tool-{i}", offset=i) for i in range(3 * MAX_NAMES)))
+    changed = take_in(state, *(action(tool=f"tool-{i}", offset=i) for i in range(3 * MAX_NAMES)))
     usage = update("learning_update", state, changed)["tool_usage"]
     assert len(usage) == MAX_NAMES + 1
     assert usage[OTHER] == 2 * MAX_NAMES
@@ -113,7 +109,7 @@ def test_names_are_bounded() -> None:
 
 def test_agents_that_nothing_was_heard_of_are_dropped_however_old_their_events() -> None:
     state = figures(silence_s=3600)
-    add(state, action(0, agent_id="quiet"), action(0, agent_id="heard"))
+    take_in(state, action(0, agent_id="quiet"), action(0, agent_id="heard"))
     now = state.agents["heard"].heard
     state.agents["quiet"].heard = now - 3601
     assert state.drop_silent(now) == 1
@@ -124,16 +120,16 @@ def test_newest_metric_wins() -> None:
     state = figures()
     newer = row("metrics", 1, 1, metrics={"memory_bytes": 2.0})
     older = row("metrics", metrics={"memory_bytes": 1.0, "cpu_percent": 5.0})
-    changed = add(state, newer, older)
+    changed = take_in(state, newer, older)
     assert update("metrics_update", state, changed)["metrics"] == {"cpu_percent": 5.0, "memory_bytes": 2.0}
 
 
 def test_the_same_position_gives_the_same_messages() -> None:
     rows = [action(i, offset=i) for i in range(50)]
     one, two = figures(), figures()
-    changed = add(one, *rows)
+    changed = take_in(one, *rows)
     for found in rows:
-        add(two, found)
+        take_in(two, found)
     assert one.messages(changed, "p") == two.messages(changed, "p")
     assert {m["id"] for _, m in one.messages(changed, "p")}.isdisjoint({m["id"] for _, m in one.messages(changed, "q")})
 

@@ -9,18 +9,19 @@ from tests.builders import T0, at, parsed, row
 
 from agentmon.contracts.measures import bucket_of
 from agentmon.contracts.tables import SESSIONS, SUMMARIES
-from agentmon.lake.partials import Partials
+from agentmon.lake.partials import COUNTED, Partials
+from agentmon.stream.parsed import side_by_side
 
 #: The columns that name the batch; the store fills them in.
 BATCH = {"query_id", "batch_id"}
 
 
 def summaries(*rows: dict[str, Any]) -> list[dict[str, Any]]:
-    return Partials(60).summaries(parsed(*rows)).to_pylist(maps_as_pydicts="strict")
+    return Partials(60).summaries(side_by_side(parsed(*rows), COUNTED)).to_pylist(maps_as_pydicts="strict")
 
 
 def sessions(*rows: dict[str, Any]) -> list[dict[str, Any]]:
-    return Partials(60).sessions(parsed(*rows)).to_pylist()
+    return Partials(60).sessions(side_by_side(parsed(*rows), COUNTED)).to_pylist()
 
 
 def test_summaries_count_each_kind_per_window_agent_and_tool() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from tests.builders import parsed, row
+from tests.builders import row, take_in
 
 from agentmon.contracts.running import Agent, Window
 from agentmon.stream.figures import Figures
@@ -18,7 +18,7 @@ def figures_of(agents: int, tools: int = 1) -> Figures:
         for n in range(agents)
         for t in range(tools)
     )
-    figures.add(parsed(*rows))
+    take_in(figures, *rows)
     return figures
 
 

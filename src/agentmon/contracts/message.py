@@ -1,6 +1,6 @@
-"""What one message of agent.* means, in plain Python: the one reader, of the job and of live rows.
+"""What one message of agent.* means, in plain Python: the definition, and the reader of live rows.
 
-Spark runs it on the executors for large batches and in the driver for small ones (stream/parse.py).
+The job reads many at once (stream/columns.py), and comes back here for what is unusual.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from agentmon.contracts.event_time import event_time, received_at
 from agentmon.contracts.json_text import (
@@ -59,10 +59,23 @@ _BLANK: dict[str, Any] = dict.fromkeys(
     name for table in MESSAGE_TABLES.values() for name in ("table", *table.column_names)
 )
 _FILLED = ("tool", "success", "result", *REPORT, "metrics")  # not simply the field of their name
-_OWN = {
-    name: tuple(
-        tuple(column for column in table.own_column_names if column in fields and column not in _FILLED)
-        for fields in (_TEXTS, _NUMBERS, _COUNTS)
+
+
+class Own(NamedTuple):
+    """The columns of a table that are simply the field of their name, by what they hold."""
+
+    texts: tuple[str, ...]
+    numbers: tuple[str, ...]
+    counts: tuple[str, ...]
+
+
+#: By table.
+OWN_COLUMNS = {
+    name: Own(
+        *(
+            tuple(column for column in table.own_column_names if column in fields and column not in _FILLED)
+            for fields in (_TEXTS, _NUMBERS, _COUNTS)
+        )
     )
     for name, table in MESSAGE_TABLES.items()
 }
@@ -114,7 +127,7 @@ def read(
         table = table_of(topic, _text_of(fields, "type", text))
         _fill(row, fields, table, message if event is None else event, limits, text)
         row["payload"] = value.decode()
-    key_text = _utf8(key)
+    key_text, row["kafka_key"] = key_texts(key)
     received = received_at(kafka_timestamp, ingest_time, limits.max_ahead_s)
     moment, row["time_source"] = event_time(told, received, limits.max_ahead_s)
     row["table"] = table
@@ -128,9 +141,7 @@ def read(
     row["kafka_partition"] = partition
     row["kafka_offset"] = offset
     row["kafka_timestamp"] = kafka_timestamp
-    row["kafka_key"] = _base64(key) if key is not None and key_text is None else key_text
-    if headers:
-        row["kafka_headers"] = write([_header(*header) for header in headers])
+    row["kafka_headers"] = headers_text(headers)
     row["ingest_time"] = ingest_time
     return row
 
@@ -176,7 +187,7 @@ def _fill(
 ) -> None:
     """Fill in a table's own columns. `plain` is the object that metrics may lie in openly."""
     get = fields.get
-    texts, numbers, counts = _OWN[table]
+    texts, numbers, counts = OWN_COLUMNS[table]
     for name in texts:
         value = get(name)
         if value is not None:
@@ -193,25 +204,25 @@ def _fill(
         row["tool"] = text(_first(get("tool"), get("name")))
     if table == "actions":
         row["success"] = outcome(truth(get("success")), row["reward"])
-        row["result"] = text(_first(get("result"), _within(get("context"), "result", limits)))
+        row["result"] = text(_first(get("result"), within(get("context"), "result", limits)))
     elif table == "learning":
-        report = {name: _first(_within(get("data"), name, limits), get(name)) for name in REPORT}
+        report = {name: _first(within(get("data"), name, limits), get(name)) for name in REPORT}
         row["total_events"] = whole(report["total_events"])
         row["success_rate"] = number(report["success_rate"])
         row["avg_reward"] = number(report["avg_reward"])
         row["learning_trend"] = text(report["learning_trend"])
     elif table == "metrics":
-        row["metrics"] = _metrics(get("metrics"), plain, limits)
+        row["metrics"] = metrics_of(get("metrics"), plain, limits)
 
 
-def _within(value: Any, name: str, limits: Limits) -> Any:
+def within(value: Any, name: str, limits: Limits) -> Any:
     """A field of an object within the message, or of a text that is one."""
     if type(value) is dict and name not in value:
         return None
     return (as_object(value, limits.max_depth) or {}).get(name) if value is not None else None
 
 
-def _metrics(value: Any, plain: Mapping[str, Any], limits: Limits) -> dict[str, float]:
+def metrics_of(value: Any, plain: Mapping[str, Any], limits: Limits) -> dict[str, float]:
     """The numbers of the object `metrics`; without one, those of the message itself."""
     metrics = as_object(value, limits.max_depth)
     if metrics is None:
@@ -238,6 +249,17 @@ def _utf8(value: bytes | None) -> str | None:
 
 def _base64(value: bytes) -> str:
     return base64.b64encode(value).decode()
+
+
+def key_texts(key: bytes | None) -> tuple[str | None, str | None]:
+    """Kafka's key as a name, which only text can be, and as it is stored: what is no text as base64."""
+    text = _utf8(key)
+    return text, _base64(key) if key is not None and text is None else text
+
+
+def headers_text(headers: Sequence[tuple[str, bytes | None]]) -> str | None:
+    """Kafka's headers as they are stored: a JSON list of {key, value} or {key, base64}."""
+    return write([_header(*header) for header in headers]) if headers else None
 
 
 def _header(key: str, value: bytes | None) -> dict[str, str]:

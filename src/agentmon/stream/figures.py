@@ -14,18 +14,22 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
 from agentmon.contracts.measures import quantile, trend
 from agentmon.contracts.running import MAX_NAMES, OTHER, Agent, Window, keep_recent
-from agentmon.lake.partials import Partials
+from agentmon.lake.partials import Partials, to_rows
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _COUNTS = ("actions", "thoughts", "learning", "metrics", "other", "quarantined")
+#: Columns of summaries that are taken in.
+_READ = [
+    "window_start", "agent_id", "tool", *_COUNTS, "known", "successes", "errors", "action_reward_count", "action_reward_sum",
+    "learning_reward_count", "learning_reward_sum", "duration_buckets", "last_event_time", "recent_action_rewards",
+    "recent_learning_rewards",
+]  # fmt: skip
 
 
 class Figures:
@@ -38,23 +42,23 @@ class Figures:
         self._window_us = round(window_s * 1e6)
         self._watermark_us = round(watermark_s * 1e6)
         self._silence_s = silence_s
-        self._partials = Partials(window_s)
+        self.partials = Partials(window_s)
         self.agents: dict[str, Agent] = {}
 
     def window_of(self, at: int) -> int:
         """Start of the window that an event time falls into, microseconds."""
         return at - at % self._window_us
 
-    def add(self, batch: pa.Table) -> set[tuple[str, int]]:
-        """Take parsed rows in; returns the (agent_id, window start) whose figures changed.
+    def add(self, batch: pa.Table, summaries: pa.Table) -> set[tuple[str, int]]:
+        """Take in parsed rows (columns COUNTED) with their summaries; the (agent_id, window start) whose figures changed.
 
         Rows of a window behind its agent's watermark count in the running figures, but in no window.
         """
         changed: set[tuple[str, int]] = set()
-        for part in self._partials.summaries(batch).to_pylist(maps_as_pydicts="strict"):
+        for part in to_rows(summaries.select(_READ)):
             agent = self.agents.setdefault(part["agent_id"], Agent())
             events = sum(part[name] for name in _COUNTS)
-            start = _us(part["window_start"])
+            start = part["window_start"]
             if start + self._window_us <= agent.newest - self._watermark_us:
                 agent.late += events
                 start = self.window_of(agent.newest)
@@ -62,9 +66,9 @@ class Figures:
                 _count_in_window(agent.windows.setdefault(start, Window()), part, events)
             _count(agent, part, events)
             changed.add((part["agent_id"], start))
-        for agent_id, action, count in self._partials.distribution(batch):
+        for agent_id, action, count in self.partials.distribution(batch):
             _count_name(self.agents[agent_id].distribution, action, count)
-        for newest in self._partials.newest_metrics(batch):
+        for newest in self.partials.newest_metrics(batch):
             _keep_newest(self.agents[newest.agent_id].metrics, newest.metric, newest.at, newest.value)
         now = time.time()
         for name in {name for name, _ in changed}:
@@ -109,7 +113,7 @@ class Figures:
 def _count(agent: Agent, part: Mapping[str, Any], events: int) -> None:
     agent.events += events
     # `newest`, the watermark's base, moves only once the whole batch is in: else late would depend on its order.
-    agent.seen = max(agent.seen, _us(part["last_event_time"]))
+    agent.seen = max(agent.seen, part["last_event_time"])
     agent.actions += part["actions"]
     agent.known += part["known"]
     agent.successes += part["successes"]
@@ -122,7 +126,7 @@ def _count(agent: Agent, part: Mapping[str, Any], events: int) -> None:
         sums[0] += part[f"{kind}_reward_count"]
         sums[1] += part[f"{kind}_reward_sum"]
         for r in part[f"recent_{kind}_rewards"]:
-            keep_recent(recent, (_us(r["event_time"]), r["kafka_partition"], r["kafka_offset"]), r["reward"])
+            keep_recent(recent, (r["event_time"], r["kafka_partition"], r["kafka_offset"]), r["reward"])
 
 
 def _count_in_window(window: Window, part: Mapping[str, Any], events: int) -> None:
@@ -195,8 +199,3 @@ def _metrics(name: str, agent: Agent, window: Window, bounds: dict[str, str]) ->
 def iso(us: int) -> str:
     """Microseconds since 1970 as ISO 8601, UTC."""
     return datetime.fromtimestamp(us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _us(moment: datetime) -> int:
-    """Microseconds since 1970, exactly: timestamp() is a float."""
-    return (moment - _EPOCH) // _MICROSECOND

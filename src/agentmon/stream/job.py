@@ -32,6 +32,7 @@ from agentmon.live.frontend import FrontendPublisher
 from agentmon.live.topics import wanted_topics
 from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, Range, now
+from agentmon.stream.columns import read_batch
 from agentmon.stream.compact import Compactor
 from agentmon.stream.kafka import KafkaView
 from agentmon.stream.locks import FileLock, hold_alone
@@ -40,9 +41,9 @@ from agentmon.stream.progress import Listener, ProgressFile
 from agentmon.stream.repeats import move_repeats
 from agentmon.stream.resume import Plan, gone, plan, still_there, unsealed_batch
 from agentmon.stream.session import start_session
-from agentmon.stream.source import read_ranges
+from agentmon.stream.source import fetch, read_ranges
 from agentmon.stream.status import JobStatus
-from agentmon.stream.store import Store, Stored, read
+from agentmon.stream.store import Store, Stored
 from agentmon.stream.tables import create_missing
 from agentmon.stream.writer import Offsets
 
@@ -171,7 +172,7 @@ class Job:
         with self._running(start) as (query, running):
             self._status.write("running", queries=[NAME])
             while not self._stopping.wait(_LOOK_S):
-                query.writer.check()
+                query.check()
                 if not running.isActive:
                     raise RuntimeError(_cause(running))
                 if self._parent is not None and os.getppid() != self._parent:
@@ -226,7 +227,7 @@ class Job:
             self._put_on_record(gone(batch, left), batch.cluster_id, note)
             again = Batch(batch.query_id, batch.batch_id, left, batch.ingest_time, batch.cluster_id)
             rows = read_ranges(self._spark, spark_options(self._settings), left)
-            parsed = move_repeats(read(rows, self._settings, again), self._settings.lake, left)
+            parsed = move_repeats(read_batch(fetch(rows), self._settings, again), self._settings.lake, left)
             self._store.store(parsed, again)
         else:
             self._store.note(batch, "lost", note)
@@ -248,7 +249,7 @@ class Job:
             self._on_state,
             checkpoint,
         )
-        query.writer.start()
+        query.start_threads()
         running = query.query(spark, kafka).start()
         try:
             yield query, running

@@ -1,8 +1,9 @@
 """The query: messages of agent.* → parsed once → figures and newest rows, at once → the lake, batch by batch.
 
-A micro-batch is a fraction of a second: Spark reads Kafka and parses, the driver publishes what is live and hands
-the rows to the writer, which commits every AGENTMON_LAKE_INTERVAL. A backlog goes the same way in larger steps, the
-next one being read and parsed while the last is written.
+    Spark's thread: fetch a micro-batch → taker: parse, publish what is live → writer: commit every AGENTMON_LAKE_INTERVAL
+
+While one micro-batch is parsed the next is fetched, and the last ones are written. A backlog goes the same way in
+larger steps.
 """
 
 from __future__ import annotations
@@ -13,29 +14,44 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import DataStreamWriter
 
 from agentmon.lake.files import read_text
+from agentmon.lake.partials import COUNTED
 from agentmon.lake.running import read_running
 from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, parse_offsets, ranges_between, render_offsets
+from agentmon.stream.columns import read_batch
 from agentmon.stream.figures import Figures
+from agentmon.stream.parsed import side_by_side
 from agentmon.stream.repeats import has_marks, move_repeats
-from agentmon.stream.source import read_stream
+from agentmon.stream.source import fetch, read_stream
+from agentmon.stream.stage import Stage
 from agentmon.stream.state import state_of
-from agentmon.stream.store import Store, Stored, read
+from agentmon.stream.store import Store, Stored
 from agentmon.stream.updates import Message, row_updates
 from agentmon.stream.writer import LakeWriter, Offsets
 
 NAME = "monitor"
 
+#: Messages fetched in one step at the most: so that one is parsed while another is fetched.
+_MICRO_BATCH = 50_000
+
 #: What the figures keep is looked up at most so often, seconds.
 _STATE_S = 2.0
 
 TopicIds = Callable[[], tuple[str, Mapping[str, str]]]
+
+
+class _Fetched(NamedTuple):
+    messages: pa.Table
+    end: Offsets
+    cluster_id: str
+    topic_ids: Mapping[str, str]
 
 
 class MonitorQuery:
@@ -63,10 +79,12 @@ class MonitorQuery:
         self._on_state = on_state
         self._told_state = -_STATE_S
         self._checkpoint = checkpoint
-        self.position: Offsets = dict(start)
+        self._fetched: Offsets = dict(start)
+        self._position: Offsets = dict(start)
         self._running = threading.Lock()
         self._stopping = False
         self._figures: Figures | None = None
+        self._taker = Stage("taker", self._take)
         self.writer = LakeWriter(
             store,
             uuid.uuid4().hex,
@@ -77,9 +95,9 @@ class MonitorQuery:
         )
 
     def query(self, spark: SparkSession, kafka: Mapping[str, str]) -> DataStreamWriter:
-        """The query, not yet started; the writer must be."""
-        limit = str(self._settings.max_batch_messages)
-        rows = read_stream(spark, kafka, self.position, maxOffsetsPerTrigger=limit)
+        """The query, not yet started; the threads must be."""
+        limit = str(min(self._settings.max_batch_messages, _MICRO_BATCH))
+        rows = read_stream(spark, kafka, self._fetched, maxOffsetsPerTrigger=limit)
         interval = min(self._settings.live_interval_s, self._settings.monitor_interval_s)
         return (
             rows.writeStream.queryName(NAME)
@@ -93,26 +111,33 @@ class MonitorQuery:
             if self._stopping:
                 return
             end = offsets_of(self._checkpoint, batch_id)
-            if end == self.position:
+            if end == self._fetched:
                 return  # Spark begins with a batch, whether or not there is anything to read
             # Asked each time: rows of a topic that was made anew must not pass for rows of the old one.
             cluster_id, topic_ids = self._topic_ids()
-            pile = self.writer.begin(cluster_id, topic_ids)
-            ranges = ranges_between(self.position, end, topic_ids)
-            parsed = read(rows, self._settings, Batch("", 0, ranges, pile.ingest_time, pile.cluster_id))
-            if has_marks(parsed):
-                self.writer.flush()  # what is piled up is looked through too
-                parsed = move_repeats(parsed, self._settings.lake, ranges)
-            figures = self._figures or self._begin_figures(topic_ids)
-            changed = figures.add(parsed)
-            self.position.update(end)
-            newest = row_updates(parsed, self._settings.newest_rows)
-            self._send([*newest, *figures.messages(changed, position_name(self.position, topic_ids))])
-            self.writer.add(pile, parsed, end)
-            figures.drop_silent(time.time())
-            if time.monotonic() > self._told_state + _STATE_S:
-                self._told_state = time.monotonic()
-                self._on_state(state_of(figures.agents, self._settings.watermark_s))
+            self._taker.put(_Fetched(fetch(rows), end, cluster_id, topic_ids))
+            self._fetched.update(end)
+
+    def _take(self, came: _Fetched) -> None:
+        settings, topic_ids = self._settings, came.topic_ids
+        pile = self.writer.begin(came.cluster_id, topic_ids)
+        ranges = ranges_between(self._position, came.end, topic_ids)
+        parsed = read_batch(came.messages, settings, Batch("", 0, ranges, pile.ingest_time, pile.cluster_id))
+        if has_marks(parsed):
+            self.writer.flush()  # what is piled up is looked through too
+            parsed = move_repeats(parsed, settings.lake, ranges)
+        figures = self._figures or self._begin_figures(topic_ids)
+        counted = side_by_side(parsed, COUNTED)
+        summaries = figures.partials.summaries(counted)
+        changed = figures.add(counted, summaries)
+        self._position.update(came.end)
+        newest = row_updates(parsed, settings.newest_rows)
+        self._send([*newest, *figures.messages(changed, position_name(self._position, topic_ids))])
+        self.writer.add(pile, parsed, summaries, came.end)
+        figures.drop_silent(time.time())
+        if time.monotonic() > self._told_state + _STATE_S:
+            self._told_state = time.monotonic()
+            self._on_state(state_of(figures.agents, settings.watermark_s))
 
     def _begin_figures(self, topic_ids: Mapping[str, str]) -> Figures:
         """As the lake has them, at the position where the query starts: nothing was committed since.
@@ -127,15 +152,26 @@ class MonitorQuery:
             settings.lake, since_s=since, window_s=settings.window_s, watermark_s=settings.watermark_s
         )
         newest = {(name, figures.window_of(agent.newest)) for name, agent in figures.agents.items()}
-        self._send(figures.messages(newest, position_name(self.position, topic_ids)))
+        self._send(figures.messages(newest, position_name(self._position, topic_ids)))
         self._figures = figures
         return figures
 
     def stop_after_batch(self) -> None:
-        """Let the running micro-batch be taken in, seal everything, and take in no more."""
+        """Let what was fetched be taken in, seal everything, and fetch no more."""
         with self._running:
             self._stopping = True
+        self._taker.close()
         self.writer.close()
+
+    def start_threads(self) -> None:
+        """Before the query."""
+        self.writer.start()
+        self._taker.start()
+
+    def check(self) -> None:
+        """Raises what a thread failed with."""
+        self.writer.check()
+        self._taker.check()
 
 
 def position_name(end: Mapping[tuple[str, int], int], topic_ids: Mapping[str, str]) -> str:

@@ -12,45 +12,52 @@ from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from agentmon.contracts.message import ERRORS, REPEAT
-from agentmon.contracts.tables import MESSAGE_TABLES
 from agentmon.contracts.topics import MAYBE_REPEAT
 from agentmon.lake.repeats import stored_ids
 from agentmon.stream.batch import Range
+from agentmon.stream.parsed import SCHEMAS, Parsed, joined
 
 _PLACE = ("kafka_topic_id", "kafka_partition", "kafka_offset")
-_LOOKED_AT = ["table", "event_id", "event_date", "time_source", "kafka_timestamp", "kafka_headers", *_PLACE]
-#: Columns that a message keeps in quarantine: all that it came with, its contents as raw bytes.
-_KEPT = frozenset(MESSAGE_TABLES["quarantine"].column_names) - {"reason", "error", "raw"}
+_LOOKED_AT = ["event_id", "event_date", "time_source", "kafka_timestamp", "kafka_headers", *_PLACE]
 #: A copy without a time of its own has Kafka's, which is of its sending: its first may be of days before.
 _DAYS_BEFORE = {"message": 1, "kafka": 8, "clamped": 8}
 _MARK = f'"key":{json.dumps(MAYBE_REPEAT)}'
 
 
-def has_marks(parsed: pa.Table) -> bool:
+def has_marks(parsed: Parsed) -> bool:
     """Whether any message says that it may have been sent before."""
-    headers = parsed["kafka_headers"]
+    return any(_has_marks(rows["kafka_headers"]) for rows in parsed.values())
+
+
+def _has_marks(headers: pa.ChunkedArray) -> bool:
     return headers.null_count < len(headers) and any(_MARK in text for text in headers.drop_null().to_pylist())
 
 
-def move_repeats(parsed: pa.Table, lake: str, ranges: Sequence[Range]) -> pa.Table:
+def move_repeats(parsed: Parsed, lake: str, ranges: Sequence[Range]) -> Parsed:
     """The rows with second copies in quarantine.
 
     `ranges` are the batch's own: a batch that is done again must not take its own rows for first copies.
     """
     if not has_marks(parsed):
         return parsed
-    rows = [row | {"row": number} for number, row in enumerate(parsed.select(_LOOKED_AT).to_pylist())]
-    rows = [row for row in rows if row["event_id"] is not None and row["table"] != "quarantine"]
+    rows = [
+        row | {"table": table, "index": index}
+        for table, found in parsed.items()
+        if table != "quarantine"
+        for index, row in enumerate(found.select(_LOOKED_AT).to_pylist())
+        if row["event_id"] is not None
+    ]
     seen = _stored([row for row in rows if _is_marked(row)], lake, ranges)
-    repeats = set()
+    repeats: dict[str, set[int]] = {}
     for row in sorted(rows, key=lambda r: (r["kafka_timestamp"], r["kafka_partition"], r["kafka_offset"])):
         name = row["table"], row["event_id"]
         if name in seen and _is_marked(row):
-            repeats.add(row["row"])
+            repeats.setdefault(row["table"], set()).add(row["index"])
         seen.add(name)
-    return _moved(parsed, repeats) if repeats else parsed
+    return _moved(parsed, repeats)
 
 
 def _is_marked(row: dict[str, Any]) -> bool:
@@ -70,22 +77,24 @@ def _stored(marked: list[dict[str, Any]], lake: str, ranges: Sequence[Range]) ->
     return found
 
 
-def _moved(parsed: pa.Table, repeats: set[int]) -> pa.Table:
-    """The rows, those with these numbers in quarantine."""
-    is_repeat = [number in repeats for number in range(len(parsed))]
-    moved = parsed.filter(pa.array(is_repeat))
-    rest = parsed.filter(pa.array([not repeat for repeat in is_repeat]))
+def _moved(parsed: Parsed, repeats: dict[str, set[int]]) -> Parsed:
+    """The rows, those with these indices in quarantine."""
+    left, moved = dict(parsed), []
+    for table, indices in repeats.items():
+        is_repeat = pa.array([index in indices for index in range(len(parsed[table]))])
+        left[table] = parsed[table].filter(pc.invert(is_repeat))
+        moved.append({"quarantine": _as_quarantine(parsed[table].filter(is_repeat))})
+    return joined([left, *moved])
+
+
+def _as_quarantine(rows: pa.Table) -> pa.Table:
+    """With all that a message came with, its contents as raw bytes."""
     instead = {
-        "table": pa.repeat("quarantine", len(moved)),
-        "reason": pa.repeat(REPEAT, len(moved)),
-        "error": pa.repeat(ERRORS[REPEAT], len(moved)),
-        "raw": moved["payload"].cast(pa.binary()),
+        "reason": pa.repeat(REPEAT, len(rows)),
+        "error": pa.repeat(ERRORS[REPEAT], len(rows)),
+        "raw": rows["payload"].cast(pa.binary()),
     }
-
-    def column(field: pa.Field) -> Any:
-        if field.name in instead:
-            return instead[field.name]
-        return moved[field.name] if field.name in _KEPT else pa.nulls(len(moved), field.type)
-
-    columns = [column(field) for field in parsed.schema]
-    return pa.concat_tables([rest, pa.table(columns, schema=parsed.schema)])
+    schema = SCHEMAS["quarantine"]
+    return pa.table(
+        [instead.get(name, rows[name] if name in rows.column_names else None) for name in schema.names], schema=schema
+    )

@@ -1,10 +1,12 @@
-"""Reading Kafka: all agent.* topics but those that the job itself publishes to."""
+"""Reading Kafka: all agent.* topics but those that the job itself publishes to; and fetching messages into the driver."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from agentmon.contracts.topics import READ_PATTERN
 from agentmon.stream.batch import Range, render_offsets
@@ -48,3 +50,13 @@ def read_ranges(spark: SparkSession, kafka: Mapping[str, str], ranges: Sequence[
         .option("includeHeaders", "true")
         .load()
     )
+
+
+def fetch(rows: DataFrame) -> pa.Table:
+    """Messages of Spark's Kafka source as they came, here: key, value, topic, partition, offset, timestamp_us, headers.
+
+    One task fetches them: one a partition costs more than a micro-batch's rows do.
+    """
+    # A time as a number: as a timestamp, Python would look up its time zone for every row.
+    us = F.unix_micros("timestamp").alias("timestamp_us")
+    return rows.coalesce(1).select("key", "value", "topic", "partition", "offset", us, "headers").toArrow()

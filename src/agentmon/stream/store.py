@@ -15,33 +15,16 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import pyarrow as pa
-import pyarrow.compute as pc
-from pyspark.sql import DataFrame
 
-from agentmon.contracts.message import Limits
-from agentmon.contracts.tables import MESSAGE_TABLES, TABLES
-from agentmon.lake.partials import Partials
+from agentmon.contracts.tables import TABLES
+from agentmon.lake.partials import COUNTED, Partials
 from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, now
-from agentmon.stream.parse import parse_here, parse_there
+from agentmon.stream.parsed import Parsed, side_by_side
 from agentmon.stream.tables import Appender
-
-#: Up to so many messages are parsed in the driver, more on the executors.
-HERE_ROWS = 20_000
 
 #: Rows per table that a batch put into the lake.
 Stored = dict[str, int]
-
-
-def read(rows: DataFrame, settings: Settings, batch: Batch) -> pa.Table:
-    """Rows of Spark's Kafka source as a table PARSED (see parse.py) in the driver.
-
-    Of `batch` its ranges and ingest_time count. Who parses them is a matter of size.
-    """
-    limits = Limits(settings.max_message_bytes, settings.max_depth, settings.max_ahead_s)
-    topic_ids = {r.topic: r.topic_id for r in batch.ranges}
-    where = parse_here if batch.messages <= HERE_ROWS else parse_there
-    return where(rows, limits=limits, topic_ids=topic_ids, ingest_time=batch.ingest_time)
 
 
 class Store:
@@ -63,13 +46,14 @@ class Store:
         self._before_write = before_write
         self._tables = {name: Appender(settings.lake, table) for name, table in TABLES.items()}
 
-    def store(self, parsed: pa.Table, batch: Batch) -> Stored:
-        """Put parsed rows into every table that they concern, and seal the batch."""
-        chosen = _by_table(parsed)
+    def store(self, parsed: Parsed, batch: Batch, summaries: pa.Table | None = None) -> Stored:
+        """Put parsed rows into every table that they concern, and seal the batch; `summaries` where they are known."""
+        chosen = dict(parsed)
         stored = {name: rows.num_rows for name, rows in chosen.items()}
         if any(stored.values()):
-            chosen["summaries"] = self._partials.summaries(parsed)
-            chosen["sessions"] = self._partials.sessions(parsed)
+            counted = side_by_side(parsed, COUNTED)
+            chosen["summaries"] = self._partials.summaries(counted) if summaries is None else summaries
+            chosen["sessions"] = self._partials.sessions(counted)
         chosen["ledger"] = ledger_rows(batch, "stored", messages=_messages(parsed))
         with self._commit_lock():
             for name, rows in chosen.items():
@@ -87,16 +71,10 @@ class Store:
         self._tables[table].append(rows, batch)
 
 
-def _by_table(parsed: pa.Table) -> dict[str, pa.Table]:
-    return {
-        name: parsed.filter(pc.field("table") == name).select(table.column_names)
-        for name, table in MESSAGE_TABLES.items()
-    }
-
-
-def _messages(parsed: pa.Table) -> dict[tuple[str, int], int]:
+def _messages(parsed: Parsed) -> dict[tuple[str, int], int]:
     """Rows per topic and partition: fewer than offsets where markers of transactions lie, or a topic is compacted."""
-    counted = parsed.group_by(["kafka_topic", "kafka_partition"]).aggregate([([], "count_all")]).to_pylist()
+    places = side_by_side(parsed, ("kafka_topic", "kafka_partition"))
+    counted = places.group_by(["kafka_topic", "kafka_partition"]).aggregate([([], "count_all")]).to_pylist()
     return {(row["kafka_topic"], row["kafka_partition"]): row["count_all"] for row in counted}
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from agentmon.contracts.tables import ACTIONS, THOUGHTS
+from agentmon.stream.parsed import Parsed
 
 #: (agent_id, {type, data, id})
 Message = tuple[str, dict[str, Any]]
@@ -20,40 +21,36 @@ _KINDS = {
 }
 _JSON_TEXT = frozenset({"context"})
 _PLACE = ("kafka_topic_id", "kafka_partition", "kafka_offset")
-_COLUMNS = list(
-    dict.fromkeys(
-        [
-            "table",
-            "agent_id",
-            "session_id",
-            "event_id",
-            "event_us",
-            *_PLACE,
-            *(n for _, _, own in _KINDS.values() for n in own),
-        ]
-    )
-)
 
 
-def row_updates(parsed: pa.Table, limit: int) -> list[Message]:
+def row_updates(parsed: Parsed, limit: int) -> list[Message]:
     """The newest actions and thoughts of a batch, at most `limit` per agent, in order of their time."""
-    shown = parsed.filter(pc.field("table").isin(list(_KINDS)))
-    shown = shown.append_column("event_us", shown["event_time"].cast(pa.int64())).select(_COLUMNS)
-    # Only what the order is made of is sorted: a backlog has 100,000 rows of a kilobyte.
-    order = shown.select(["agent_id", "event_us", "kafka_offset"]).append_column("row", pa.array(range(len(shown))))
-    order = order.sort_by([("event_us", "descending"), ("kafka_offset", "descending")])
+    order = []
+    for table in _KINDS:
+        rows = parsed[table]
+        # Only what the order is made of becomes Python's: a backlog has 100,000 rows of a kilobyte.
+        us, names = rows["event_time"].cast(pa.int64()).to_pylist(), rows["agent_id"].to_pylist()
+        order += list(zip(us, rows["kafka_offset"].to_pylist(), names, [table] * len(us), range(len(us)), strict=True))
     kept: dict[str, int] = {}
     newest = []
-    for row, agent_id in zip(order["row"].to_pylist(), order["agent_id"].to_pylist(), strict=True):
+    for us, offset, agent_id, table, index in sorted(order, reverse=True):
         kept[agent_id] = kept.get(agent_id, 0) + 1
         if kept[agent_id] <= limit:
-            newest.append(row)
-    return [_message(row) for row in shown.take(pa.array(newest[::-1], pa.int64())).to_pylist()]
+            newest.append((us, offset, table, index))
+    messages = {table: iter(_messages(parsed, table, [i for *_, t, i in newest if t == table])) for table in _KINDS}
+    return [next(messages[table]) for *_, table, _ in newest][::-1]
 
 
-def _message(row: Mapping[str, Any]) -> Message:
+def _messages(parsed: Parsed, table: str, indices: list[int]) -> list[Message]:
+    rows = parsed[table].select(["agent_id", "session_id", "event_id", *_PLACE, "event_time", *_KINDS[table][2]])
+    us = pc.cast(rows["event_time"], pa.int64())
+    rows = rows.drop_columns(["event_time"]).append_column("event_us", us)
+    return [_message(table, row) for row in rows.take(pa.array(indices, pa.int64())).to_pylist()]
+
+
+def _message(table: str, row: Mapping[str, Any]) -> Message:
     """With the event's own fields, as the tables have them; the id is the message's place in Kafka."""
-    kind, type_, own = _KINDS[row["table"]]
+    kind, type_, own = _KINDS[table]
     data: dict[str, Any] = {"type": type_, "timestamp": row["event_us"] / 1e6, "agent_id": row["agent_id"]}
     for name in ("session_id", "event_id", *own):
         if row[name] is not None:

@@ -16,9 +16,13 @@ from datetime import datetime
 import pyarrow as pa
 
 from agentmon.stream.batch import Batch, now, ranges_between
+from agentmon.stream.parsed import Parsed, count, joined
 from agentmon.stream.store import Store, Stored
 
 log = logging.getLogger(__name__)
+
+#: Parts' summaries are stored as they are where a row stands for so many messages at least.
+_MESSAGES_A_SUMMARY = 20
 
 #: Next offset per (topic, partition).
 Offsets = dict[tuple[str, int], int]
@@ -32,12 +36,18 @@ class Pile:
     cluster_id: str
     topic_ids: Mapping[str, str]
     end: Offsets
-    parts: list[pa.Table] = field(default_factory=list)
+    parts: list[tuple[Parsed, pa.Table]] = field(default_factory=list)  # rows, and their summaries
     begun: float = field(default_factory=time.monotonic)
 
     @property
     def rows(self) -> int:
-        return sum(part.num_rows for part in self.parts)
+        return sum(count(rows) for rows, _ in self.parts)
+
+
+def _summaries(pile: Pile) -> pa.Table | None:
+    """Those of all parts, where that makes few rows; of many small parts None: the agents of one are those of all."""
+    found = pa.concat_tables(summaries for _, summaries in pile.parts)
+    return found if len(found) * _MESSAGES_A_SUMMARY <= pile.rows else None
 
 
 class LakeWriter(threading.Thread):
@@ -82,13 +92,13 @@ class LakeWriter(threading.Thread):
             self._pile.topic_ids = topic_ids  # there may be a topic more
             return self._pile
 
-    def add(self, pile: Pile, parsed: pa.Table, end: Offsets) -> None:
+    def add(self, pile: Pile, parsed: Parsed, summaries: pa.Table, end: Offsets) -> None:
         """Pile up one micro-batch that ends at these offsets."""
         with self._changed:
             self.check()
             if self._pile is not pile:  # its earlier micro-batches were committed meanwhile
                 pile = self._pile = Pile(pile.ingest_time, pile.cluster_id, pile.topic_ids, {})
-            pile.parts.append(parsed)
+            pile.parts.append((parsed, summaries))
             pile.end.update(end)
             self._changed.notify_all()
 
@@ -139,7 +149,8 @@ class LakeWriter(threading.Thread):
     def _commit(self, pile: Pile) -> None:
         ranges = ranges_between(self._sealed, pile.end, pile.topic_ids)
         batch = Batch(self._query_id, self._batches, ranges, pile.ingest_time, pile.cluster_id)
-        stored = self._store.store(pa.concat_tables(pile.parts), batch)
+        rows = joined(rows for rows, _ in pile.parts)
+        stored = self._store.store(rows, batch, _summaries(pile))
         self._batches += 1
         self._sealed.update(pile.end)
         self._on_stored(batch, stored, dict(self._sealed))

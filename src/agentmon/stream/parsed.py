@@ -1,0 +1,54 @@
+"""Parsed messages: by the name of their table, rows with that table's columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import pyarrow as pa
+
+from agentmon.contracts.tables import MESSAGE_TABLES
+
+_TYPES = {
+    "string": pa.string(),
+    "binary": pa.binary(),
+    "boolean": pa.bool_(),
+    "int": pa.int32(),
+    "bigint": pa.int64(),
+    "double": pa.float64(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", "UTC"),
+    "map<string,double>": pa.map_(pa.string(), pa.float64()),
+}
+#: Columns of each table of messages.
+SCHEMAS = {name: pa.schema({c.name: _TYPES[c.type] for c in t.columns}) for name, t in MESSAGE_TABLES.items()}
+_ALL = pa.unify_schemas(list(SCHEMAS.values()))
+
+#: Every table of messages, those without rows too.
+Parsed = Mapping[str, pa.Table]
+
+
+def joined(parts: Iterable[Parsed]) -> dict[str, pa.Table]:
+    """The rows of all parts."""
+    found: dict[str, list[pa.Table]] = {name: [] for name in SCHEMAS}
+    for part in parts:
+        for name, rows in part.items():
+            if rows.num_rows:
+                found[name].append(rows)
+    return {name: pa.concat_tables(rows) if rows else SCHEMAS[name].empty_table() for name, rows in found.items()}
+
+
+def count(parsed: Parsed) -> int:
+    """Rows of all tables."""
+    return sum(rows.num_rows for rows in parsed.values())
+
+
+def side_by_side(parsed: Parsed, columns: Sequence[str]) -> pa.Table:
+    """One table of all rows: `table`, and these columns, null where a row's table has none."""
+    fields = [_ALL.field(name) for name in columns]
+    parts = []
+    for name, rows in parsed.items():
+        if rows.num_rows:
+            told = [rows[f.name] if f.name in rows.column_names else pa.nulls(len(rows), f.type) for f in fields]
+            parts.append(pa.table([pa.repeat(name, len(rows)), *told], names=["table", *columns]))
+    schema = pa.schema([pa.field("table", pa.string()), *fields])
+    return pa.concat_tables(parts) if parts else schema.empty_table()
