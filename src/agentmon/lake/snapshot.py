@@ -1,7 +1,7 @@
 """A table's files at one version, from Delta's log alone: what `status` reads a thousand small files with.
 
 deltalake reads the log in some 30 ms, without opening a file, and DuckDB then reads the files as the Parquet that they
-are. Its own Delta reader takes three times the CPU for it where files are many (docs/decisions.md).
+are. Its own Delta reader takes a quarter more CPU for it where files are many (docs/decisions.md).
 """
 
 from __future__ import annotations
