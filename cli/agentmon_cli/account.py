@@ -34,8 +34,8 @@ _LAG = [
 
 def register(app: typer.Typer) -> None:
     """Add the accounting commands."""
-    app.command()(audit)
-    app.command()(lag)
+    app.command(epilog="Examples: agentmon audit; agentmon audit --json")(audit)
+    app.command(epilog="Examples: agentmon lag; agentmon lag --check")(lag)
 
 
 def audit(form: Form = "table", as_json: AsJson = False) -> None:

@@ -5,19 +5,30 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, requires, version
+from typing import TYPE_CHECKING, Any
 
 from agentmon.errors import AgentmonError, JavaError, KafkaUnreachable, NoLakeError
 from agentmon.settings import Settings, config_file
+
+if TYPE_CHECKING:
+    from agentmon.live.client import Connection
 
 OK, WARNING, BROKEN = "ok", "warning", "broken"
 
 #: A day of one table in more files than these makes its readers slow.
 MANY_FILES = 500
+#: A log with more commits than these since its checkpoint misses some: one is due every 50.
+MANY_COMMITS = 200
+#: Clocks that differ by less are as good as the network lets them be, seconds.
+SKEW_S = 5.0
+#: A micro-batch of the job takes a second or two, seconds.
+STUCK_S = 120.0
 _LITTLE_SPACE = 2 * 2**30
 _OWN_PREFIXES = ("AGENTMON_", "AGENT_", "KAFKA_", "FRONTEND_")
 
@@ -93,16 +104,46 @@ def kafka(settings: Settings) -> Iterator[Finding]:
     try:
         with Connection(settings, timeout_s=5.0) as connection:
             missing, drifted = differences(connection, wanted_topics())
+            newest = _newest_times(connection)
     except KafkaUnreachable as error:
         yield Finding(BROKEN, str(error), "nothing can be published or seen live", "agentmon up")
         return
     yield Finding(OK, f"Kafka: answers at {settings.bootstrap}")
+    yield from message_clocks(newest)
     if missing:
         yield Finding(BROKEN, f"topics missing: {', '.join(missing)}", "what is sent there is lost", "agentmon topics")
     for name, how in drifted.items():
         yield Finding(WARNING, f"topic {name}: {'; '.join(how)}", "it differs from conf/topics.json", "kafka-configs")
     if not missing and not drifted:
         yield Finding(OK, "topics: all there, as conf/topics.json has them")
+
+
+def _newest_times(connection: Connection) -> dict[str, float]:
+    from agentmon.live.lag import read_partitions
+    from agentmon.live.offsets import newest_times
+
+    newest: dict[str, float] = {}
+    try:
+        times = newest_times(connection, read_partitions(connection))
+    except KafkaUnreachable:  # it answers, but Kafka before 3.0 does not know
+        return newest
+    for (topic, _), at in times.items():
+        newest[topic] = max(at, newest.get(topic, at))
+    return newest
+
+
+def message_clocks(newest: Mapping[str, float]) -> Iterator[Finding]:
+    """What Kafka has already was not sent in the future. A clock that is behind can't be told from an old message."""
+    for topic, at in sorted(newest.items()):
+        if (ahead := at - time.time()) > SKEW_S:
+            yield _ahead(f"{topic}: Kafka has a message dated {ahead:,.0f} s ahead of this machine's clock")
+    if newest and not any(at - time.time() > SKEW_S for at in newest.values()):
+        yield Finding(OK, "clocks: no message in Kafka is dated ahead of this machine's")
+
+
+def _ahead(what: str) -> Finding:
+    why = "this clock or the other one is wrong; ages, lag and alerts by time are off by as much"
+    return Finding(WARNING, what, why, "timedatectl set-ntp true, on both machines")
 
 
 def job(settings: Settings) -> Iterator[Finding]:
@@ -131,6 +172,61 @@ def job(settings: Settings) -> Iterator[Finding]:
             yield Finding(WARNING, f"{name}: lag rises, {lag:,} messages", "it can't keep up", "agentmon lag")
 
 
+def checkpoint(settings: Settings) -> Iterator[Finding]:
+    """Whether the running job's micro-batches end, and what it has read gets stored."""
+    from agentmon.lake.files import is_local, local_path
+    from agentmon.stack.checkpoint import is_writable, read_checkpoint
+    from agentmon.stack.home import read_note
+    from agentmon.stack.job import Job
+
+    if not is_local(settings.checkpoints):
+        yield Finding(OK, f"checkpoints: {settings.checkpoints}, which is not looked into")
+        return
+    folder = local_path(settings.checkpoints)
+    if not is_writable(folder):
+        yield Finding(
+            BROKEN, f"checkpoints: {folder} can't be written", "the job can't start a batch", f"ls -ld {folder}"
+        )
+        return
+    own = Job(settings)
+    told = own.told()
+    if own.driver() is None or told.get("state") != "running":
+        yield Finding(OK, "checkpoints: the job goes on from the ledger when it starts")
+        return
+    for name in told.get("queries", ()):
+        found = read_checkpoint(folder / name)
+        if found is None and not (folder / name).exists():
+            what = f"checkpoints: {folder / name} is gone while the job runs"
+            yield Finding(
+                BROKEN, what, "its next batch fails", "agentmon down; agentmon up (it goes on from the ledger)"
+            )
+        elif found and (found.running_s or 0) > STUCK_S:
+            what = f"checkpoints: {name} has been at batch {found.batch_id} for {found.running_s:,.0f} s"
+            yield Finding(WARNING, what, "nothing new is read until it ends", f"see the end of {own.log}")
+        else:
+            yield Finding(OK, f"checkpoints: {name}, {f'at batch {found.batch_id}' if found else 'no batch yet'}")
+        progress = read_note(settings.run / "progress.json").get("queries", {})
+        yield from _unsealed(settings, name, progress.get(name, {}))
+
+
+def _unsealed(settings: Settings, name: str, told: Mapping[str, Any]) -> Iterator[Finding]:
+    """What the job has read and the ledger lacks, where that has been so for longer than a commit takes."""
+    from agentmon.lake.ledger import read_positions
+
+    sealed = {(at.topic, at.partition): at.end_offset for at in read_positions(settings.lake)}
+    waiting = sum(
+        max(0, offset - sealed.get((topic, int(partition)), offset))
+        for topic, partitions in (told.get("position") or {}).items()
+        for partition, offset in partitions.items()
+    )
+    since = time.time() - (told.get("sealed_at") or time.time())
+    if waiting and since > STUCK_S:
+        what = f"{name}: {waiting:,} messages are read but not stored, the last commit was {since:,.0f} s ago"
+        yield Finding(
+            BROKEN, what, "history stands still; nothing is lost, Kafka has them", "agentmon down; agentmon up"
+        )
+
+
 def lake(settings: Settings) -> Iterator[Finding]:
     """Whether there is one, how fresh, in how many files, and what producers' clocks did."""
     from agentmon.lake.health import read_health
@@ -148,6 +244,13 @@ def lake(settings: Settings) -> Iterator[Finding]:
         if count > MANY_FILES:
             why = "every reader opens each of them"
             yield Finding(WARNING, f"{table}: {count:,} files on {day}", why, "the nightly job compacts closed days")
+    for table, commits in sorted(health.commits.items()):
+        if commits > MANY_COMMITS:
+            why = "every reader goes through each of them; the job writes a checkpoint every 50"
+            what = f"{table}: {commits:,} commits in its log since the last checkpoint"
+            yield Finding(WARNING, what, why, "agentmon up, and see the job's log if this stays")
+    if health.last_commit and (ahead := (health.last_commit - datetime.now(UTC)).total_seconds()) > SKEW_S:
+        yield _ahead(f"the lake's last commit is dated {ahead:,.0f} s ahead of this machine's clock")
     for agent, count in health.clamped:
         why = "its clock is off: Kafka's time was taken instead"
         yield Finding(
@@ -176,4 +279,4 @@ def machine(settings: Settings) -> Iterator[Finding]:
     yield Finding(OK, f"port {settings.frontend_api_port}: {'something answers there' if answers else 'free'}")
 
 
-CHECKS: tuple[Check, ...] = (java, packages, environment, machine, kafka, job, lake)
+CHECKS: tuple[Check, ...] = (java, packages, environment, machine, kafka, job, checkpoint, lake)

@@ -24,7 +24,7 @@ def config(
     """Each setting, its value and where it comes from: a flag, the environment, agentmon.toml or the default."""
     form = chosen_format(form, as_json)
     from agentmon.settings import config_file, sources
-    from agentmon_cli.main import flags
+    from agentmon_cli.app import flags
     from agentmon_cli.render import note, write
 
     word = (name or "").upper()

@@ -34,35 +34,32 @@ _SHOWN = {
     ],
 }  # fmt: skip
 
+#: What the help of each command ends with.
+_EXAMPLES = {
+    "status": "agentmon status; agentmon status --json",
+    "actions": "agentmon actions --since 1h; agentmon actions --agent planner --limit 0 --format csv",
+    "thoughts": "agentmon thoughts --agent planner --since 30m; agentmon thoughts --session run-7 --json",
+    "learning": "agentmon learning --since 2026-11-01 --until 2026-11-08; agentmon learning --agent planner",
+    "metrics": "agentmon metrics --agent planner --since 1d",
+    "sessions": "agentmon sessions --since 1d; agentmon sessions --agent planner --limit 0 --json",
+    "tools": "agentmon tools --agent planner --since 7d",
+    "history": "agentmon history --last 1h --bucket 10m; agentmon history --agent planner --format csv",
+    "tables": "agentmon tables; agentmon tables actions",
+}
+
 
 def register(app: typer.Typer) -> None:
     """Add the reading commands."""
     for command in (status, actions, thoughts, learning, metrics, sessions, tools, history, tables):
-        app.command()(command)
+        app.command(epilog=f"Examples: {_EXAMPLES[command.__name__]}")(command)
 
 
 def status(form: Form = "table", as_json: AsJson = False) -> None:
     """Where the agents stand: counts, success, rewards, trends, tools."""
     form = chosen_format(form, as_json)
-    from agentmon.lake.status import read_status
+    from agentmon_cli.status import show_status
 
-    found = read_status(lake())
-    if form == "json":
-        from agentmon_cli.render import to_json
-
-        typer.echo(to_json(found))
-    elif form == "csv":
-        from agentmon_cli.render import write_csv
-
-        columns = [
-            "agent_id", "actions", "thoughts", "success_rate", "avg_reward", "learning_trend", "sessions",
-            "last_event_time", "error_rate", "p50_ms", "p95_ms", "memory_bytes", "cpu_percent",
-        ]  # fmt: skip
-        write_csv(columns, ([agent[name] for name in columns] for agent in found["agents"]))
-    else:
-        from agentmon_cli.overview import show
-
-        show(found)
+    show_status(form)
 
 
 def actions(

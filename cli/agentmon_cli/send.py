@@ -11,11 +11,20 @@ import typer
 Form = Annotated[str, typer.Option("--format", help="table, json or csv.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
 
+#: What the help of each command ends with.
+_EXAMPLES = {
+    "publish": """agentmon publish thoughts '{"agent_id": "planner", "thought": "hm"}'; agentmon publish actions < a.jsonl""",
+    "feedback": "agentmon feedback run-7 --reward 1 --note 'found it at once'",
+    "selftest": "agentmon selftest; agentmon selftest --timeout 120 --json",
+    "bridge": "agentmon bridge ~/project; agentmon bridge ~/project --once",
+    "serve": "agentmon serve; agentmon serve --port 8090",
+}
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands that publish."""
     for command in (publish, feedback, selftest, bridge, serve):
-        app.command()(command)
+        app.command(epilog=f"Examples: {_EXAMPLES[command.__name__]}")(command)
 
 
 def publish(

@@ -71,7 +71,7 @@ def register(app: typer.Typer) -> None:
     """Add sql."""
     app.command(
         epilog="Examples: agentmon sql 'SELECT count(*) FROM actions'; agentmon sql --file q.sql --format csv;"
-        " echo 'FROM tools' | agentmon sql; agentmon sql (a shell)"
+        " echo 'FROM ledger LIMIT 5' | agentmon sql; agentmon sql (a shell)"
     )(sql)
 
 

@@ -12,10 +12,10 @@ import typer
 
 def register(app: typer.Typer) -> None:
     """Add the commands that run things."""
-    app.command()(up)
-    app.command()(down)
-    app.command()(topics)
-    app.command()(load)
+    app.command(epilog="Examples: agentmon up; agentmon up --accept-loss; agentmon up --docker")(up)
+    app.command(epilog="Examples: agentmon down; agentmon down --docker")(down)
+    app.command(epilog="Examples: agentmon topics; agentmon topics --json")(topics)
+    app.command(epilog="Examples: agentmon load runs.jsonl.gz; agentmon load runs.jsonl --now --rate 100")(load)
     app.command(hidden=True)(demo)
 
 

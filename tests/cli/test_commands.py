@@ -6,23 +6,27 @@ import csv
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from bench.lake import make
+from typer.main import get_command
 
 from agentmon import settings as agentmon_settings
 from agentmon.contracts.measures import HISTOGRAM_ACCURACY
+from agentmon_cli.app import build
 from agentmon_cli.main import main
 
 AGENTMON = Path(sys.executable).with_name("agentmon")
 DAY = date(2026, 11, 20)
 SESSION = "2026-11-20-7-0"
+GOLDEN = Path(__file__).parents[1] / "unit" / "golden"
 ERROR = HISTOGRAM_ACCURACY * 1.001  # and what floats add to it
 
 
@@ -66,6 +70,7 @@ READING = [
     ["status"], ["actions"], ["thoughts"], ["learning"], ["metrics"], ["sessions"], ["tools"], ["history"],
     ["sql", "SELECT count(*) AS n FROM actions"], ["session", SESSION], ["compare", "agent-01", "agent-02"],
 ]  # fmt: skip
+TYPED: Any = get_command(build())
 COMMANDS = [*dict.fromkeys(command[0] for command in READING), "tables", "watch", "doctor", "config", "audit", "lag",
             "topics", "up", "down", "load"]  # fmt: skip
 
@@ -77,11 +82,33 @@ def test_help_says_what_it_does(agentmon: Callable[..., Ran], tmp_path: Path, co
     assert f"agentmon {command}" in ran.stdout
 
 
+@pytest.mark.parametrize("name", [name for name, command in TYPED.commands.items() if not command.hidden])
+def test_help_has_examples_that_can_be_typed(name: str) -> None:
+    """Each is parsed, with its options, as the command line would; a shell's pipes and remarks are left out."""
+    _, is_there, examples = (TYPED.commands[name].epilog or "").partition("Examples: ")
+    assert is_there
+    for example in examples.split("; "):
+        words = shlex.split(example.split("|")[-1 if "| agentmon" in example else 0].split("<")[0].split(" (")[0])
+        assert words[0] == "agentmon"
+        words = words[3:] if words[1] == "--set" else words[1:]
+        assert words[0] == name
+        TYPED.commands[name].make_context(name, words[1:])
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_unknown_option_is_wrong_usage(agentmon: Callable[..., Ran], tmp_path: Path, command: str) -> None:
     ran = agentmon(tmp_path, command, "--nonsense")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "--nonsense" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["tools", "--limit", "8"], ["sessions", "--limit", "5"], ["history", "--bucket", "1d"],
+     ["compare", "agent-01", "agent-02"], ["actions", "--limit", "5"]],
+)  # fmt: skip
+def test_tables_look_as_the_golden_file(agentmon: Callable[..., Ran], home: Path, arguments: list[str]) -> None:
+    assert agentmon(home, *arguments).stdout == (GOLDEN / f"{arguments[0]}.txt").read_text()
 
 
 @pytest.mark.parametrize("arguments", READING)

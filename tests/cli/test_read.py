@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from bench.lake import make
 
 from agentmon.contracts.tables import TABLES
 from agentmon_cli.main import main
@@ -81,6 +83,27 @@ def test_help_exits_with_0(agentmon: Callable[..., Ran], command: str) -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     heavy = ["duckdb", "pyarrow", "pyspark", "kafka", "rich.table"]
-    code = f"import sys; from agentmon_cli.main import build; build(); sys.exit(str(set({heavy}) & set(sys.modules)))"
+    code = f"import sys; from agentmon_cli.app import build; build(); sys.exit(str(set({heavy}) & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ran.stderr.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["status", "--json"], ["pandas", "pyarrow", "typer", "pydantic", "rich"]),
+        (["actions", "--limit", "0"], ["pandas", "pyarrow"]),
+    ],
+)
+def test_reading_loads_no_more_than_it_needs(tmp_path: Path, arguments: list[str], heavy: list[str]) -> None:
+    make(tmp_path / "lake", 100, days=1)
+    code = (
+        "import sys\nfrom agentmon_cli.main import run\ntry:\n    run()\nexcept SystemExit as end:\n    code = end.code\n"
+        f"found = [name for name in {heavy} if sys.modules.get(name)]\nsys.exit(str(found) if found else code)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False,
+        env={**os.environ, "AGENTMON_HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "agent-00" in ran.stdout

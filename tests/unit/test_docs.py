@@ -11,7 +11,7 @@ from scripts.docs import pages
 from typer.main import get_command
 
 from agentmon.settings import Settings, project_root
-from agentmon_cli.main import build
+from agentmon_cli.app import build
 
 ROOT = project_root()
 README = (ROOT / "README.md").read_text()
@@ -51,3 +51,12 @@ def test_the_picture_shows_the_recording() -> None:
     picture = (ROOT / "docs" / "status.svg").read_text().replace("&#160;", " ")
     assert "2,744 events" in picture
     assert "1,072 actions + 1,472 thoughts + 200 learning" in picture
+
+
+def test_the_captured_screen_shows_the_recording() -> None:
+    screen = README.partition("```text\n")[2].partition("```")[0].splitlines()
+    assert screen[0].split() == ["agentmon", "2,744", "events", "success", "93.2%", "reward", "0.420", "4", "agents"]
+    for title in ("Recent Actions", "Agent Thoughts", "Learning Stats", "Learning Progress"):
+        assert any(title in line for line in screen)
+    assert any(re.search(r"get_reservation_details +377 ", line) for line in screen)
+    assert max(map(len, screen)) <= 90

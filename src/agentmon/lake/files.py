@@ -54,3 +54,14 @@ def newest_commits(table_uri: str) -> Iterator[dict[str, Any]]:
             for line in stream.read().decode().splitlines():
                 if '"commitInfo"' in line:
                     yield json.loads(line)["commitInfo"]
+
+
+def commits_since_checkpoint(table_uri: str) -> int:
+    """How many commits a reader has to replay on top of the newest checkpoint of a Delta table's log. Local only."""
+    log = local_path(f"{table_uri}/_delta_log")
+    versions = [int(path.stem) for path in log.glob("*.json") if path.stem.isdigit()]
+    try:
+        checkpoint = int(json.loads((log / "_last_checkpoint").read_text())["version"])
+    except (OSError, ValueError, KeyError):
+        checkpoint = -1
+    return sum(version > checkpoint for version in versions)

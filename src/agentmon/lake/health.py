@@ -7,14 +7,20 @@ from datetime import date, datetime
 
 from agentmon.contracts.tables import TABLES
 from agentmon.lake.connection import duckdb_uri, query
+from agentmon.lake.files import commits_since_checkpoint, is_local
 from agentmon.lake.reading import again, reading
 
 
 @dataclass(frozen=True)
 class Health:
-    """files: per table the day with the most files, and how many; clamped: (agent, actions with an absurd time)."""
+    """files: per table the day with the most files, and how many; clamped: (agent, actions with an absurd time).
+
+    commits: per table how many commits its log has had since its last checkpoint, where the lake is a folder.
+    """
 
     files: dict[str, tuple[date, int]]
+    commits: dict[str, int]
+    last_commit: datetime | None
     clamped: list[tuple[str, int]]
     quarantined: int
 
@@ -31,4 +37,6 @@ def read_health(lake: str, since: datetime) -> Health:
                 files[table] = (found[0], found[1])
         clamped = con.execute(query("clamped"), {"since": since}).fetchall()
         (quarantined,) = con.execute(query("quarantined"), {"since": since}).fetchone() or (0,)
-        return Health(files, [(agent, count) for agent, count in clamped], int(quarantined))
+        (last,) = con.execute("SELECT max(committed_at) FROM ledger").fetchone() or (None,)
+        commits = {table: commits_since_checkpoint(f"{lake}/{table}") for table in files} if is_local(lake) else {}
+        return Health(files, commits, last, [(agent, count) for agent, count in clamped], int(quarantined))

@@ -34,7 +34,7 @@ class Opening:
 @again
 def read_opening(lake: str, agent: str | None = None) -> Opening:
     """Raises NoLakeError where there is no lake yet."""
-    with prepare(lake) as con:
+    with prepare(lake, ledger=True) as con:
         status = status_of(con)
         sums = {row["agent_id"]: row for row in rows(con, query("opening_agents"))}
         recent = newest_rewards(con)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from agentmon.contracts.measures import RECENT_REWARDS, SELFTEST_AGENT, SESSION_SILENCE_S, quantile, trend
-from agentmon.lake.connection import Connection, duckdb_uri, query, rows
-from agentmon.lake.reading import again, reading
+from agentmon.lake.connection import Connection, query, rows
+from agentmon.lake.figures import open_figures
+from agentmon.lake.reading import again
 from agentmon.lake.selection import ALL
 
 _SILENCE = timedelta(seconds=SESSION_SILENCE_S)
-#: A day of the summaries in more files than these is read once, as a whole.
-_FEW_FILES = 8
+_OTHERS = {"left_out": SELFTEST_AGENT}
 _COUNTS = ("actions", "thoughts", "learning", "metrics", "other", "quarantined")
 
 
@@ -26,12 +26,11 @@ def read_status(lake: str) -> dict[str, Any]:
 
 
 @contextmanager
-def prepare(lake: str) -> Iterator[Connection]:
-    """The lake with what the figures of all agents are made of: `partials`, `every_partial`, `session_partials`."""
-    with reading(lake, "summaries", "sessions") as con:
-        parts = {"open": _busy_from(con, lake), "left_out": SELFTEST_AGENT, "kept": RECENT_REWARDS}
-        con.execute(query("status_partials").format(**parts))
-        con.execute(query("session_partials"), {"left_out": SELFTEST_AGENT})
+def prepare(lake: str, *, ledger: bool = False) -> Iterator[Connection]:
+    """The lake with what the figures of all agents are made of: `partials`, `session_partials`, `summaries`."""
+    with open_figures(lake, ledger=ledger) as con:
+        con.execute(query("status_partials"), _OTHERS)
+        con.execute(query("session_partials"), _OTHERS)
         yield con
 
 
@@ -53,7 +52,7 @@ def status_of(con: Connection) -> dict[str, Any]:
 
 
 def _agents(con: Connection) -> list[dict[str, Any]]:
-    durations = dict(con.execute(query("status_durations")).fetchall())
+    durations = dict(con.execute(query("status_durations"), _OTHERS).fetchall())
     rewards = newest_rewards(con)
     sessions = dict(con.execute(query("session_counts"), {"silence": _SILENCE}).fetchall())
     return [
@@ -79,11 +78,5 @@ def _agents(con: Connection) -> list[dict[str, Any]]:
 def newest_rewards(con: Connection) -> dict[tuple[str, bool], list[float]]:
     """(agent, whether of learning) → its newest rewards, oldest first; of a lake that `prepare` has opened."""
     (from_day,) = con.execute(query("status_rewards_from"), {"kept": RECENT_REWARDS}).fetchone() or (None,)
-    found = con.execute(query("status_rewards"), {"kept": RECENT_REWARDS, "from_day": from_day}).fetchall()
+    found = con.execute(query("status_rewards"), {**_OTHERS, "kept": RECENT_REWARDS, "from_day": from_day}).fetchall()
     return {(agent, learned): values for agent, learned, values in found}
-
-
-def _busy_from(con: Connection, lake: str) -> date:
-    """From which day on the summaries lie in many files."""
-    found = con.execute(query("busy_from"), {"path": f"{duckdb_uri(lake)}/summaries", "few": _FEW_FILES}).fetchone()
-    return found[0] if found and found[0] else datetime.now(UTC).date()

@@ -43,8 +43,16 @@ class Lag:
 def read_topics(connection: Connection) -> tuple[ClusterView, dict[Place, tuple[int, int]]]:
     """Which topics there are, and where those that the job reads begin and end."""
     view = describe(connection)
-    wanted = {name: topic.partitions for name, topic in view.topics.items() if is_read(name)}
-    return view, beginning_and_end(connection, wanted)
+    return view, beginning_and_end(connection, _read_of(view))
+
+
+def read_partitions(connection: Connection) -> dict[str, int]:
+    """The topics that the job reads, each with how many partitions it has."""
+    return _read_of(describe(connection))
+
+
+def _read_of(view: ClusterView) -> dict[str, int]:
+    return {name: topic.partitions for name, topic in view.topics.items() if is_read(name)}
 
 
 def lags(

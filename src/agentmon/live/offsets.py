@@ -29,6 +29,18 @@ def beginning_and_end(connection: Connection, partitions: Mapping[str, int]) -> 
     return {(place.topic, place.partition): (begins[place].offset, ends[place].offset) for place in places}
 
 
+def newest_times(connection: Connection, partitions: Mapping[str, int]) -> dict[Place, float]:
+    """The latest timestamp of any message of each partition that has one, seconds since 1970.
+
+    It is the sender's clock's, or the broker's where the topic has message.timestamp.type=LogAppendTime.
+    """
+    places = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
+    if not places:
+        return {}
+    told = connection.ask(lambda client: client.list_partition_offsets(dict.fromkeys(places, OffsetSpec.MAX_TIMESTAMP)))
+    return {(at.topic, at.partition): found.timestamp / 1000 for at, found in told.items() if found.timestamp >= 0}
+
+
 def commit_group(connection: Connection, group: str, offsets: Mapping[Place, int]) -> None:
     """Note how far `group` has come (the next offset to read), without joining it, for Kafka's own lag tools.
 

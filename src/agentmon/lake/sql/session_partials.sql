@@ -1,10 +1,9 @@
--- What counting sessions needs: each session once. Only rows without a session_id need their times.
+-- Each agent's sessions: how many with an id, and the times of those rows that have none.
 CREATE TEMP TABLE session_partials AS
 SELECT
     agent_id,
-    session_id,
-    CASE WHEN session_id IS NULL THEN first_event_time END AS first_event_time,
-    CASE WHEN session_id IS NULL THEN last_event_time END AS last_event_time
+    count(DISTINCT session_id) AS named,
+    list(struct_pack(first_event_time, last_event_time)) FILTER (WHERE session_id IS NULL) AS nameless
 FROM sessions
 WHERE agent_id IS DISTINCT FROM $left_out
-GROUP BY ALL
+GROUP BY agent_id

@@ -3,8 +3,9 @@ SELECT agent_id, map_from_entries(list((bucket, n))) AS buckets
 FROM (
     SELECT agent_id, bucket, sum(n)::BIGINT AS n
     FROM (
-        SELECT agent_id, unnest(buckets) AS bucket, unnest(bucket_counts) AS n
-        FROM every_partial
+        SELECT agent_id, unnest(map_keys(duration_buckets)) AS bucket, unnest(map_values(duration_buckets)) AS n
+        FROM summaries
+        WHERE agent_id IS DISTINCT FROM $left_out
     )
     GROUP BY ALL
 )
