@@ -105,6 +105,7 @@ class Reader:
     def __init__(self, limits: Limits, topic_ids: Mapping[str, str], ingest_time: datetime) -> None:
         self._limits = limits
         self._max_bytes = min(limits.max_bytes, MAX_NAME_LENGTH)
+        self._shallow_bytes = 2 * limits.max_depth  # in so few no more brackets open and close
         self._topic_ids = dict(topic_ids)
         self._ingest_time = ingest_time
         self._ingest_us = (ingest_time - _EPOCH) // _MICROSECOND
@@ -147,7 +148,7 @@ class Reader:
     def _usual(self, value: bytes | None, topic: str) -> Usual | None:
         if not value or len(value) > self._max_bytes:
             return None
-        if value.count(b"{") + value.count(b"[") > self._limits.max_depth:
+        if len(value) > self._shallow_bytes and value.count(b"{") + value.count(b"[") > self._limits.max_depth:
             return None
         if len(value) > MAX_NUMBER_LENGTH and _LONG_NUMBER in value.translate(_ALL_DIGITS_ALIKE):
             return None

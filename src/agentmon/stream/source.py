@@ -11,7 +11,6 @@ from pyspark.sql import functions as F
 from agentmon.contracts.topics import READ_PATTERN
 from agentmon.stream.batch import Range, render_offsets
 
-
 #: Spark's reader asks Kafka, after each poll of a partition, where that begins and ends, and throws away what the
 #: consumer fetched ahead (InternalKafkaConsumer.fetch). So: many records a poll. And the question waits behind the
 #: fetch ahead, which at the end of a partition is held back for fetch.max.wait.ms (500 by default): so, briefly.
