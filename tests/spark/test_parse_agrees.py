@@ -102,7 +102,7 @@ def generated() -> list[dict[str, Any]]:
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(messages)
+    @given(messages())
     def gather(one: dict[str, Any]) -> None:
         found.append({**one, "offset": len(found)})
 

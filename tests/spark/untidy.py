@@ -206,7 +206,7 @@ _kafka_times = st.sampled_from(
 )
 
 #: One message as Kafka's source hands it over, without its offset.
-messages: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+_messages: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "key": keys,
         "value": values,
@@ -216,3 +216,9 @@ messages: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "headers": st.one_of(st.none(), st.lists(_header, max_size=3)),
     }
 )
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> dict[str, Any]:
+    """One message. Composite for its short repr: hypothesis writes it down when another thread uses `random`."""
+    return draw(_messages)

@@ -94,6 +94,17 @@ def test_topics_that_come_later_are_read_without_a_restart(life: Life, audit: Au
     assert figures(rows["agent.transactions"], "in_kafka", "stored", "no_record", "holes") == [(6, 4, 2, 0)]
 
 
+def test_what_is_too_much_for_the_memory_is_fetched_in_smaller_steps(
+    life: Life, caplog: pytest.LogCaptureFixture
+) -> None:
+    life.make_topic("agent.huge")
+    life.send("agent.huge", 150, text="x" * 900_000)  # more than spark.driver.maxResultSize
+    with life.job() as running:
+        life.wait_sealed("agent.huge", 150, running)
+    (told,) = [text for text in caplog.messages if "too large for the memory" in text]
+    assert told.endswith("from here on 18 messages at most")
+
+
 def test_every_write_is_under_the_lock_that_other_processes_take(life: Life) -> None:
     """Two processes must never commit at once: on a local file system the later rename wins (stream/locks.py)."""
     path = Path(life.settings.lake) / ".commit.lock"

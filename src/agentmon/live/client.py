@@ -69,7 +69,8 @@ def spark_options(settings: Settings) -> dict[str, str]:
 def set_up_logging(settings: Settings) -> None:
     """kafka-python's own log: all of it on stderr with KAFKA_DEBUG, else none; our errors say what matters."""
     log = logging.getLogger("kafka")
-    if log.handlers and not getattr(log, _OURS, False):
+    others = [handler for handler in log.handlers if not isinstance(handler, logging.NullHandler)]  # kafka-python's own
+    if others and not getattr(log, _OURS, False):
         return  # the program that we are a guest in uses kafka-python itself
     setattr(log, _OURS, True)
     log.propagate = False

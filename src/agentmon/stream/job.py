@@ -121,7 +121,7 @@ class Job:
         self._stopping = stopping
         self._before_write = before_write
         self._kafka = KafkaView(settings)
-        self._most = min(_MICRO_BATCH, settings.max_batch_messages)
+        self._most = self._asked_for = min(_MICRO_BATCH, settings.max_batch_messages)
         self._progress = ProgressFile(settings.run / "progress.json")
         self._parent = os.getppid() if "PYSPARK_GATEWAY_PORT" in os.environ else None
 
@@ -261,6 +261,7 @@ class Job:
         try:
             yield query, running
         finally:
+            self._asked_for = query.asked_for
             query.stop_after_batch()
             running.stop()
             frontend.close()
@@ -290,7 +291,7 @@ class Job:
                 10.0,
             )
         elif any(sign in str(error) for sign in _TOO_LARGE) and self._most > 1:
-            self._most = max(1, self._most // 8)
+            self._most = max(1, self._asked_for // 8)
             log.warning("a micro-batch was too large for the memory: from here on %d messages at most", self._most)
         elif failures > _RESTARTS:
             raise AgentmonError(

@@ -79,6 +79,8 @@ class MonitorQuery:
         self._checkpoint = checkpoint
         self._most = most
         self._fetched: Offsets = dict(start)
+        #: Messages of the micro-batch that was fetched last, or could not be.
+        self.asked_for = most
         self._position: Offsets = dict(start)
         self._running = threading.Lock()
         self._stopping = False
@@ -113,6 +115,7 @@ class MonitorQuery:
                 return  # Spark begins with a batch, whether or not there is anything to read
             # Asked each time: rows of a topic that was made anew must not pass for rows of the old one.
             cluster_id, topic_ids = self._topic_ids()
+            self.asked_for = sum(r.end - r.start for r in ranges_between(self._fetched, end, topic_ids))
             self._taker.put(_Fetched(fetch(rows), end, cluster_id, topic_ids))
             self._fetched.update(end)
 
