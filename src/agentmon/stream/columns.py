@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -24,7 +25,7 @@ import pyarrow.compute as pc
 from agentmon.contracts.event_time import EARLIEST, MICROSECONDS_FROM, MILLISECONDS_FROM, microseconds
 from agentmon.contracts.json_text import MAX_NAME_LENGTH, MAX_NUMBER_LENGTH, as_text
 from agentmon.contracts.message import OWN_COLUMNS, Limits, headers_text, key_texts, read, within
-from agentmon.contracts.topics import METRICS, table_of
+from agentmon.contracts.topics import ACTION_STARTED, METRICS, table_of
 from agentmon.contracts.values import whole
 from agentmon.settings import Settings
 from agentmon.stream.batch import Batch
@@ -116,9 +117,10 @@ class Reader:
         return joined(map(self._read, messages.to_batches()))
 
     def _read(self, batch: pa.RecordBatch) -> Parsed:
-        usual: dict[str, tuple[list[int], list[Usual]]] = {}
+        usual: dict[str, tuple[list[int], list[Usual]]] = defaultdict(lambda: ([], []))
         others: list[int] = []
         values, topics = batch.column("value").to_pylist(), batch.column("topic").to_pylist()
+        tables = {topic: table_of(topic) for topic in set(topics)}
         all_utf8 = _are_utf8(batch.column("value"))
         with _no_garbage_collection():
             for index, (value, topic) in enumerate(zip(values, topics, strict=True)):
@@ -126,9 +128,7 @@ class Reader:
                 if found is None:
                     others.append(index)
                     continue
-                table = table_of(topic, found.type)
-                if table not in usual:
-                    usual[table] = ([], [])
+                table = tables[topic] if found.type != ACTION_STARTED else table_of(topic, found.type)
                 indices, messages = usual[table]
                 indices.append(index)
                 messages.append(found)
@@ -294,7 +294,13 @@ def _json_text(raw: msgspec.Raw) -> str | None:
 
 
 def _texts(values: list[Any]) -> pa.Array:
-    if int in set(map(type, values)):
+    kinds = set(map(type, values))
+    if int in kinds:
+        if str not in kinds:
+            try:
+                return pa.array(values, pa.int64()).cast(pa.string())
+            except (pa.ArrowInvalid, OverflowError):  # one beyond 64 bits
+                pass
         values = [str(value) if type(value) is int else value for value in values]
     return pa.array(values, pa.string())
 
