@@ -191,7 +191,11 @@ def test_offsets_that_kafka_dropped_unread_stop_the_job_until_accepted(life: Lif
     assert figures(rows["agent.actions"], "stored", "lost", "holes", "repeats") == [(11, 6, 0, 0)]
 
 
-def test_a_half_done_batch_that_kafka_has_dropped_in_part(life: Life, audit: Audit) -> None:
+def test_a_half_done_batch_that_kafka_has_dropped_in_part(
+    life: Life, audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And that is fetched in steps: as a whole it could be more than the memory takes."""
+    monkeypatch.setattr("agentmon.stream.job._MICRO_BATCH", 2)
     with cut_off_before(life, "thoughts"):  # without a flag: the loss before is on record
         life.send("agent.thoughts", 10, thought="hm")
     life.drop_records("agent.thoughts", before=9)

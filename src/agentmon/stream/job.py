@@ -31,12 +31,13 @@ from agentmon.live.client import spark_options
 from agentmon.live.frontend import FrontendPublisher
 from agentmon.live.topics import wanted_topics
 from agentmon.settings import Settings
-from agentmon.stream.batch import Batch, Range, now
+from agentmon.stream.batch import Batch, Range, in_steps, now
 from agentmon.stream.columns import read_batch
 from agentmon.stream.compact import Compactor
 from agentmon.stream.kafka import KafkaView
 from agentmon.stream.locks import FileLock, hold_alone
 from agentmon.stream.monitor import NAME, MonitorQuery
+from agentmon.stream.parsed import joined
 from agentmon.stream.progress import Listener, ProgressFile
 from agentmon.stream.repeats import move_repeats
 from agentmon.stream.resume import Plan, gone, plan, still_there, unsealed_batch
@@ -232,9 +233,11 @@ class Job:
         if left:
             self._put_on_record(gone(batch, left), batch.cluster_id, note)
             again = Batch(batch.query_id, batch.batch_id, left, batch.ingest_time, batch.cluster_id)
-            rows = read_ranges(self._spark, spark_options(self._settings), left)
-            parsed = move_repeats(read_batch(fetch(rows), self._settings, again), self._settings.lake, left)
-            self._store.store(parsed, again)
+            kafka = spark_options(self._settings)
+            # In steps, as it came: all of its micro-batches at once may be more than the memory takes.
+            steps = (fetch(read_ranges(self._spark, kafka, step)) for step in in_steps(left, self._most))
+            parsed = joined(read_batch(messages, self._settings, again) for messages in steps)
+            self._store.store(move_repeats(parsed, self._settings.lake, left), again)
         else:
             self._store.note(batch, "lost", note)
 
@@ -291,7 +294,7 @@ class Job:
                 10.0,
             )
         elif any(sign in str(error) for sign in _TOO_LARGE) and self._most > 1:
-            self._most = max(1, self._asked_for // 8)
+            self._most = max(1, min(self._most, self._asked_for) // 8)
             log.warning("a micro-batch was too large for the memory: from here on %d messages at most", self._most)
         elif failures > _RESTARTS:
             raise AgentmonError(
