@@ -1,9 +1,7 @@
 """What contracts/message.py says of one message, for many: a column at a time.
 
-Most messages are strict JSON with fields of the expected kinds, no envelope, and nothing that needs a second look.
-msgspec decodes of these only the columns' fields, and leaves the rest as text. Whatever it refuses or `Usual` does not
-know goes through contracts/'s reader, which is the definition: a property test holds the two together. They differ
-in the white space of JSON that is stored as text, which is left here as it came.
+Most are usual (stream/usual.py). The others go through contracts/'s reader, which is the definition: a property test
+holds the two together. They differ in the white space of JSON that is stored as text, which is left here as it came.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import compress
 from operator import attrgetter
 from typing import Any
 
@@ -23,71 +22,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from agentmon.contracts.event_time import EARLIEST, MICROSECONDS_FROM, MILLISECONDS_FROM, microseconds
-from agentmon.contracts.json_text import MAX_NAME_LENGTH, MAX_NUMBER_LENGTH, as_text
+from agentmon.contracts.json_text import as_text
 from agentmon.contracts.message import OWN_COLUMNS, Limits, headers_text, key_texts, read, within
-from agentmon.contracts.topics import ACTION_STARTED, METRICS, table_of
+from agentmon.contracts.topics import ACTION_STARTED, ACTIONS, table_of
 from agentmon.contracts.values import whole
 from agentmon.settings import Settings
 from agentmon.stream.batch import Batch
 from agentmon.stream.parsed import SCHEMAS, Parsed, joined
-
-_Text = str | None
-_TextOrInt = str | int | None
-_Number = float | None
-_NOTHING = msgspec.Raw()
-
-
-class Usual(msgspec.Struct, gc=False):
-    """The fields of a usual message; Raw is any JSON, as it came. gc=False: they refer to nothing that could refer back."""
-
-    type: _Text = None
-    agent_id: _TextOrInt = None
-    session_id: _TextOrInt = None
-    event_id: _TextOrInt = None
-    timestamp: float | str | None = None
-    ts: float | str | None = None
-    container: _Text = None
-    hostname: _Text = None
-    tool: _Text = None
-    name: _Text = None
-    action: _Text = None
-    success: bool | None = None
-    reward: _Number = None
-    duration_ms: _Number = None
-    result: msgspec.Raw = _NOTHING
-    error: _Text = None
-    reasoning: _Text = None
-    context: msgspec.Raw = _NOTHING
-    action_id: _TextOrInt = None
-    span_id: _TextOrInt = None
-    input_tokens: _Number = None
-    output_tokens: _Number = None
-    cost_usd: _Number = None
-    thought: _Text = None
-    confidence: _Number = None
-    thought_id: _TextOrInt = None
-    total_events: _Number = None
-    success_rate: _Number = None
-    avg_reward: _Number = None
-    learning_trend: _Text = None
-    # Where one of these is there, contracts/'s reader is asked.
-    event: msgspec.Raw = _NOTHING
-    data: msgspec.Raw = _NOTHING
+from agentmon.stream.usual import NOTHING, Usual, usual
 
 
 class _Context(msgspec.Struct, gc=False):
-    result: msgspec.Raw = _NOTHING
+    result: msgspec.Raw = NOTHING
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _EARLIEST_US = (EARLIEST - _EPOCH) // _MICROSECOND
 _TIME = pa.timestamp("us", "UTC")
-_ALL_DIGITS_ALIKE = bytes.maketrans(b"123456789", b"0" * 9)
-_LONG_NUMBER = b"0" * MAX_NUMBER_LENGTH
 _JSON = frozenset({"context", "data"})  # columns that keep JSON as it came
 
-_decode = msgspec.json.Decoder(Usual).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_context = msgspec.json.Decoder(_Context).decode
 
@@ -105,8 +59,6 @@ class Reader:
 
     def __init__(self, limits: Limits, topic_ids: Mapping[str, str], ingest_time: datetime) -> None:
         self._limits = limits
-        self._max_bytes = min(limits.max_bytes, MAX_NAME_LENGTH)
-        self._shallow_bytes = 2 * limits.max_depth  # in so few no more brackets open and close
         self._topic_ids = dict(topic_ids)
         self._ingest_time = ingest_time
         self._ingest_us = (ingest_time - _EPOCH) // _MICROSECOND
@@ -117,47 +69,30 @@ class Reader:
         return joined(map(self._read, messages.to_batches()))
 
     def _read(self, batch: pa.RecordBatch) -> Parsed:
-        usual: dict[str, tuple[list[int], list[Usual]]] = defaultdict(lambda: ([], []))
-        others: list[int] = []
-        values, topics = batch.column("value").to_pylist(), batch.column("topic").to_pylist()
-        tables = {topic: table_of(topic) for topic in set(topics)}
-        all_utf8 = _are_utf8(batch.column("value"))
+        parts: dict[str, list[pa.Table]] = defaultdict(list)
+        topics = batch.column("topic").dictionary_encode()
+        codes = topics.indices.to_numpy()
         with _no_garbage_collection():
-            for index, (value, topic) in enumerate(zip(values, topics, strict=True)):
-                found = self._usual(value, topic) if all_utf8 or _is_utf8(value) else None
-                if found is None:
-                    others.append(index)
-                    continue
-                table = tables[topic] if found.type != ACTION_STARTED else table_of(topic, found.type)
-                indices, messages = usual[table]
-                indices.append(index)
-                messages.append(found)
-            parts: dict[str, list[pa.Table]] = {name: [] for name in SCHEMAS}
-            for table, (indices, messages) in usual.items():
-                came = batch if len(indices) == len(values) else batch.take(pa.array(indices, pa.int32()))
-                parts[table].append(self._rows(table, messages, came))
-            if others:
-                for table, rows in self._one_by_one(batch.take(pa.array(others, pa.int32()))).items():
-                    parts[table].append(pa.Table.from_pylist(rows, SCHEMAS[table]))
-        return {name: pa.concat_tables(tables) for name, tables in parts.items() if tables}
+            for code, topic in enumerate(topics.dictionary.to_pylist()):
+                for table, rows in self._read_topic(topic, _where(batch, codes == code)):
+                    parts[table].append(rows)
+        return {name: pa.concat_tables(tables) for name, tables in parts.items()}
 
-    def is_usual(self, value: bytes | None, topic: str) -> bool:
-        """Whether a message is read here, and not by contracts/."""
-        return _is_utf8(value) and self._usual(value, topic) is not None
-
-    def _usual(self, value: bytes | None, topic: str) -> Usual | None:
-        if not value or len(value) > self._max_bytes:
-            return None
-        if len(value) > self._shallow_bytes and value.count(b"{") + value.count(b"[") > self._limits.max_depth:
-            return None
-        if len(value) > MAX_NUMBER_LENGTH and _LONG_NUMBER in value.translate(_ALL_DIGITS_ALIKE):
-            return None
-        try:
-            found = _decode(value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
-        is_known = found.event is found.data is _NOTHING and topic != METRICS
-        return found if is_known else None
+    def _read_topic(self, topic: str, came: pa.RecordBatch) -> Iterator[tuple[str, pa.Table]]:
+        table = table_of(topic)
+        is_usual, messages = usual(came.column("value"), table, self._limits)
+        if not is_usual.all():
+            for other, rows in self._one_by_one(_where(came, ~is_usual)).items():
+                yield other, pa.Table.from_pylist(rows, SCHEMAS[other])
+            came = _where(came, is_usual)
+        if topic == ACTIONS:
+            is_start = np.array([message.type == ACTION_STARTED for message in messages], bool)
+            if is_start.any():
+                starts = list(compress(messages, is_start))
+                yield (events := table_of(topic, ACTION_STARTED)), self._rows(events, starts, _where(came, is_start))
+                messages, came = list(compress(messages, ~is_start)), _where(came, ~is_start)
+        if messages:
+            yield table, self._rows(table, messages, came)
 
     def _one_by_one(self, batch: pa.RecordBatch) -> dict[str, list[dict[str, Any]]]:
         rows: dict[str, list[dict[str, Any]]] = {}
@@ -190,13 +125,15 @@ class Reader:
         columns |= {name: _numbers(_field(messages, name)) for name in own.numbers}
         columns |= {name: _wholes(_field(messages, name)) for name in own.counts}
         if "context" in own.texts:
-            columns["context"] = pa.array([_json_text(message.context) for message in messages], pa.string())
+            contexts = _field(messages, "context")
+            columns["context"] = pa.array(map(_json_text, contexts), pa.string())
         if table in ("actions", "learning"):
             columns["tool"] = pc.coalesce(_texts(_field(messages, "tool")), _texts(_field(messages, "name")))
         if table == "actions":
-            said = pa.array(_field(messages, "success"), pa.bool_())
-            columns["success"] = pc.coalesce(said, pc.greater(columns["reward"], 0.0))
-            columns["result"] = pa.array([self._result(message) for message in messages], pa.string())
+            success = pa.array(_field(messages, "success"), pa.bool_())
+            columns["success"] = pc.coalesce(success, pc.greater(columns["reward"], 0.0))
+            said = map(_json_text, _field(messages, "result"))
+            columns["result"] = pa.array(map(self._result, said, contexts), pa.string())
         if table == "learning":
             columns["total_events"] = _wholes(_field(messages, "total_events"))
             columns |= {name: _numbers(_field(messages, name)) for name in ("success_rate", "avg_reward")}
@@ -204,14 +141,13 @@ class Reader:
             columns["data"] = pa.nulls(len(messages), pa.string())
         return columns
 
-    def _result(self, message: Usual) -> str | None:
-        said = _json_text(message.result)
-        if said is not None or message.context is _NOTHING:
+    def _result(self, said: str | None, context: msgspec.Raw) -> str | None:
+        if said is not None or context is NOTHING:
             return said
-        context = bytes(message.context)
-        if context.startswith(b"{"):
+        try:
             return _json_text(_decode_context(context).result)
-        return as_text(within(json.loads(context), "result", self._limits))
+        except msgspec.DecodeError:  # no object, or none that msgspec takes
+            return as_text(within(json.loads(bytes(context)), "result", self._limits))
 
     def _origin(self, messages: list[Usual], came: pa.RecordBatch) -> Columns:
         readable_keys, stored_keys = _keys(came.column("key"))
@@ -260,20 +196,12 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _are_utf8(values: pa.Array) -> bool:
-    try:
-        values.cast(pa.string())
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _is_utf8(value: bytes | None) -> bool:
-    try:
-        (value or b"").decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+def _where(batch: pa.RecordBatch, wanted: Any) -> pa.RecordBatch:
+    """The rows of a mask; those that lie together are not copied."""
+    indices = np.flatnonzero(wanted)
+    if len(indices) and indices[-1] - indices[0] + 1 == len(indices):
+        return batch.slice(indices[0], len(indices))
+    return batch.take(pa.array(indices))
 
 
 def _field(messages: list[Usual], name: str) -> list[Any]:
@@ -282,7 +210,7 @@ def _field(messages: list[Usual], name: str) -> list[Any]:
 
 def _json_text(raw: msgspec.Raw) -> str | None:
     """A field's text: a JSON text's own, any other's JSON."""
-    if raw is _NOTHING:
+    if raw is NOTHING:
         return None
     text = str(raw, "utf-8")
     if text[0] in "{[":
@@ -294,15 +222,13 @@ def _json_text(raw: msgspec.Raw) -> str | None:
 
 
 def _texts(values: list[Any]) -> pa.Array:
-    kinds = set(map(type, values))
-    if int in kinds:
-        if str not in kinds:
-            try:
-                return pa.array(values, pa.int64()).cast(pa.string())
-            except (pa.ArrowInvalid, OverflowError):  # one beyond 64 bits
-                pass
-        values = [str(value) if type(value) is int else value for value in values]
-    return pa.array(values, pa.string())
+    """Of texts, of whole numbers, or of both."""
+    for kind in (pa.string(), pa.int64()):
+        try:
+            return pa.array(values, kind).cast(pa.string())
+        except (pa.ArrowTypeError, pa.ArrowInvalid, OverflowError):
+            continue
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
 def _numbers(values: list[Any]) -> pa.Array:
@@ -316,10 +242,11 @@ def _wholes(values: list[Any]) -> pa.Array:
 
 def _microseconds(values: list[Any]) -> Any:
     """Microseconds since 1970 as doubles, which hold every usable time exactly; NaN where there is no time."""
-    if str in set(map(type, values)):
+    try:
+        x = _numbers(values).to_numpy(zero_copy_only=False)
+    except (pa.ArrowTypeError, pa.ArrowInvalid):  # texts among them
         told = [microseconds(value) for value in values]
         return np.array([np.nan if us is None else float(us) for us in told])
-    x = _numbers(values).to_numpy(zero_copy_only=False)
     size = np.abs(x)
     with np.errstate(over="ignore", invalid="ignore"):
         us = np.where(size >= MICROSECONDS_FROM, x, np.where(size >= MILLISECONDS_FROM, x * 1e3, x * 1e6))

@@ -1,0 +1,147 @@
+"""Usual messages: strict JSON with fields of the expected kinds, no envelope, nothing that needs a second look.
+
+msgspec decodes of these only the fields that a column needs, and leaves the rest as text. What `Usual` refuses is left
+to contracts/'s reader, which is the definition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from agentmon.contracts.json_text import MAX_NAME_LENGTH, MAX_NUMBER_LENGTH
+from agentmon.contracts.message import Limits
+
+_Text = str | None
+_TextOrInt = str | int | None
+_Number = float | None
+#: A field that is not there; one that is there is any JSON, as it came.
+NOTHING = msgspec.Raw()
+
+
+class Usual(msgspec.Struct, gc=False):
+    """What any message may have. gc=False: they refer to nothing that could refer back."""
+
+    type: _Text = None
+    agent_id: _TextOrInt = None
+    session_id: _TextOrInt = None
+    event_id: _TextOrInt = None
+    timestamp: float | str | None = None
+    ts: float | str | None = None
+    container: _Text = None
+    hostname: _Text = None
+    event: None = None  # an envelope is not usual
+
+
+class Action(Usual, gc=False):
+    tool: _Text = None
+    name: _Text = None
+    action: _Text = None
+    success: bool | None = None
+    reward: _Number = None
+    duration_ms: _Number = None
+    result: msgspec.Raw = NOTHING
+    error: _Text = None
+    reasoning: _Text = None
+    context: msgspec.Raw = NOTHING
+    action_id: _TextOrInt = None
+    span_id: _TextOrInt = None
+    input_tokens: _Number = None
+    output_tokens: _Number = None
+    cost_usd: _Number = None
+
+
+class Thought(Usual, gc=False):
+    thought: _Text = None
+    context: msgspec.Raw = NOTHING
+    confidence: _Number = None
+    thought_id: _TextOrInt = None
+
+
+class Learning(Usual, gc=False):
+    tool: _Text = None
+    name: _Text = None
+    reward: _Number = None
+    total_events: _Number = None
+    success_rate: _Number = None
+    avg_reward: _Number = None
+    learning_trend: _Text = None
+    data: None = None  # a report that lies in it is not usual
+
+
+#: By table; of agent.metrics any field may be a measurement.
+_DECODERS = {
+    table: msgspec.json.Decoder(shape)
+    for table, shape in {"actions": Action, "thoughts": Thought, "learning": Learning, "events": Usual}.items()
+}
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_CASE = np.uint8(0x20)  # the bit that [ and { differ in
+_ALL_DIGITS_ALIKE = bytes.maketrans(b"123456789", b"0" * 9)
+_LONG_NUMBER = b"0" * MAX_NUMBER_LENGTH
+_LOOKED_AT = 10
+
+Mask = Any  # an array of numpy's, of bool
+
+
+def usual(values: pa.BinaryArray, table: str, limits: Limits) -> tuple[Mask, list[Any]]:
+    """Which of a table's messages are usual, and these, decoded."""
+    decoder = _DECODERS.get(table)
+    if decoder is None or not len(values):
+        return np.zeros(len(values), bool), []
+    plain = _plain(values, limits)
+    told = values.to_pylist()
+    if plain.all():
+        try:
+            return plain, list(map(decoder.decode, told))
+        except _UNREADABLE:
+            pass
+    found = [_decoded(decoder.decode, value) if is_plain else None for value, is_plain in zip(told, plain, strict=True)]
+    return np.array([message is not None for message in found], bool), [m for m in found if m is not None]
+
+
+def _decoded(decode: Callable[[bytes], Usual], value: bytes) -> Usual | None:
+    try:
+        return decode(value)
+    except _UNREADABLE:
+        return None
+
+
+def _plain(values: pa.BinaryArray, limits: Limits) -> Mask:
+    """Where the limits need no second look; looked at all at once, which takes a fraction of one by one."""
+    _, offsets, data = values.buffers()
+    ends = np.frombuffer(offsets, np.int32)[values.offset : values.offset + len(values) + 1]
+    text = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
+    ends = ends - ends[0]
+    lengths = np.diff(ends)
+    brackets = np.flatnonzero((text | _CASE) == ord("{"))
+    depths = np.diff(np.searchsorted(brackets, ends))  # at the most
+    plain: Mask = (lengths > 0) & (lengths <= min(limits.max_bytes, MAX_NAME_LENGTH)) & (depths <= limits.max_depth)
+    if values.null_count:
+        plain &= values.is_valid().to_numpy(zero_copy_only=False)
+    if not _are_utf8(values):
+        plain &= np.array([_is_utf8(value) for value in values.to_pylist()], bool)
+    # Of so many digits in a row, all bytes that are looked at are digits: this many.
+    is_digit = text[:: MAX_NUMBER_LENGTH // _LOOKED_AT] - np.uint8(ord("0")) < 10
+    if b"\1" * _LOOKED_AT in is_digit.tobytes():
+        plain &= np.array([_LONG_NUMBER not in (v or b"").translate(_ALL_DIGITS_ALIKE) for v in values.to_pylist()])
+    return plain
+
+
+def _are_utf8(values: pa.Array) -> bool:
+    try:
+        values.cast(pa.string())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _is_utf8(value: bytes | None) -> bool:
+    try:
+        (value or b"").decode()
+    except UnicodeDecodeError:
+        return False
+    return True
