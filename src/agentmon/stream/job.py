@@ -235,7 +235,7 @@ class Job:
             again = Batch(batch.query_id, batch.batch_id, left, batch.ingest_time, batch.cluster_id)
             kafka = spark_options(self._settings)
             # In steps, as it came: all of its micro-batches at once may be more than the memory takes.
-            steps = (fetch(read_ranges(self._spark, kafka, step)) for step in in_steps(left, self._most))
+            steps = (fetch(read_ranges(self._spark, kafka, step), self._most) for step in in_steps(left, self._most))
             parsed = joined(read_batch(messages, self._settings, again) for messages in steps)
             self._store.store(move_repeats(parsed, self._settings.lake, left), again)
         else:

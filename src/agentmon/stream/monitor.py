@@ -116,7 +116,7 @@ class MonitorQuery:
             # Asked each time: rows of a topic that was made anew must not pass for rows of the old one.
             cluster_id, topic_ids = self._topic_ids()
             self.asked_for = sum(r.end - r.start for r in ranges_between(self._fetched, end, topic_ids))
-            self._taker.put(_Fetched(fetch(rows), end, cluster_id, topic_ids))
+            self._taker.put(_Fetched(fetch(rows, self.asked_for), end, cluster_id, topic_ids))
             self._fetched.update(end)
 
     def _take(self, came: _Fetched) -> None:
