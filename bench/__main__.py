@@ -45,7 +45,7 @@ def start(own: Stack) -> Iterator[Line]:
     wait(lambda: _takes_messages(own), 60, "a broker that takes messages", pause_s=0.05)
     yield "start: broker takes messages, s", round(time.time() - begun, 1), "<= 4"
     send_all(own.bootstrap, events(10, start=time.time(), step_s=0.001, tag="-first"))
-    yield "start: first row in Delta, s", round(own.wait_sealed(1, pause_s=0.5) - begun, 1), "<= 20"
+    yield "start: first row in Delta, s", round(own.wait_sealed(1) - begun, 1), "<= 20"
     if up.wait() != 0:
         raise RuntimeError("agentmon up failed")
 

@@ -14,6 +14,8 @@ from agentmon.stream.job import Options, run
 
 
 def main() -> int:
+    # DuckDB asks of a bound value whether it is one of pandas', and imports pandas for that: half a second of the start.
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--accept-loss",
