@@ -48,9 +48,8 @@ class Life:
 
         def run() -> None:
             try:
-                job = Job(
-                    self.settings, Options(**accepted), self._spark, JobStatus(self.settings), stopping, before_write
-                )
+                status = JobStatus(self.settings)
+                job = Job(self.settings, Options(**accepted), lambda: self._spark, status, stopping, before_write)
                 job.run()
             except BaseException as error:  # noqa: BLE001 - raised again where the test waits for the job
                 raised.append(error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from agentmon.contracts.types import parts_of
+
 _NAMES = {
     "timestamp": "TIMESTAMPTZ",
     "string": "VARCHAR",
@@ -20,11 +22,9 @@ def duckdb_type(spark_type: str) -> str:
     >>> duckdb_type("map<int,bigint>"), duckdb_type("array<struct<reward:double,event_time:timestamp>>")
     ('MAP(INTEGER, BIGINT)', 'STRUCT("reward" DOUBLE, "event_time" TIMESTAMPTZ)[]')
     """
-    text = spark_type.strip()
-    if text in _NAMES:
-        return _NAMES[text]
-    outer, _, rest = text.partition("<")
-    parts = _split(rest.removesuffix(">"))
+    outer, parts = parts_of(spark_type)
+    if outer in _NAMES:
+        return _NAMES[outer]
     if outer == "array":
         return f"{duckdb_type(parts[0])}[]"
     if outer == "map":
@@ -33,14 +33,3 @@ def duckdb_type(spark_type: str) -> str:
         fields = [part.partition(":") for part in parts]
         return "STRUCT(" + ", ".join(f'"{name}" {duckdb_type(of)}' for name, _, of in fields) + ")"
     raise ValueError(f"no DuckDB type for {spark_type}")
-
-
-def _split(text: str) -> list[str]:
-    """At the commas of the outermost level."""
-    parts, depth, start = [], 0, 0
-    for at, char in enumerate(text):
-        depth += (char == "<") - (char == ">")
-        if char == "," and depth == 0:
-            parts.append(text[start:at])
-            start = at + 1
-    return [*parts, text[start:]]

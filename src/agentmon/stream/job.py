@@ -41,7 +41,6 @@ from agentmon.stream.parsed import joined
 from agentmon.stream.progress import Listener, ProgressFile
 from agentmon.stream.repeats import move_repeats
 from agentmon.stream.resume import Plan, gone, plan, still_there, unsealed_batch
-from agentmon.stream.session import start_session
 from agentmon.stream.source import fetch, read_ranges
 from agentmon.stream.status import JobStatus
 from agentmon.stream.store import Store, Stored
@@ -71,20 +70,19 @@ class Options:
     accept_new_topics: bool = False
 
 
-def run(settings: Settings, options: Options, before_write: Callable[[str], None] = lambda _: None) -> int:
+def run(settings: Settings, options: Options, session: Callable[[], SparkSession]) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code. Errors are one line on stderr and in job.json."""
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("py4j").setLevel(logging.WARNING)
     status = JobStatus(settings)
     stopping = threading.Event()
     try:
-        spark = start_session()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
         try:
-            Job(settings, options, spark, status, stopping, before_write).run()
+            Job(settings, options, session, status, stopping).run()
         finally:
-            spark.stop()
+            session().stop()
     except AgentmonError as error:
         return _failed(status, settings, error)
     except Exception as error:  # noqa: BLE001 - the last line of defence: one line for the user, the rest on request
@@ -110,14 +108,14 @@ class Job:
         self,
         settings: Settings,
         options: Options,
-        spark: SparkSession,
+        session: Callable[[], SparkSession],
         status: JobStatus,
         stopping: threading.Event,
-        before_write: Callable[[str], None],
+        before_write: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._options = options
-        self._spark = spark
+        self._session = session
         self._status = status
         self._stopping = stopping
         self._before_write = before_write
@@ -133,9 +131,6 @@ class Job:
             # Not before: a job that is refused leaves the word of the one that runs alone.
             self._status.write("starting")
             create_missing(self._settings.lake)
-            listener = Listener(self._progress)
-            self._spark.streams.addListener(listener)
-            held.callback(self._spark.streams.removeListener, listener)
             commit_lock = self._commit_lock()
             self._compactor = Compactor(self._settings, commit_lock)
             self._keep_going(commit_lock)
@@ -235,7 +230,9 @@ class Job:
             again = Batch(batch.query_id, batch.batch_id, left, batch.ingest_time, batch.cluster_id)
             kafka = spark_options(self._settings)
             # In steps, as it came: all of its micro-batches at once may be more than the memory takes.
-            steps = (fetch(read_ranges(self._spark, kafka, step), self._most) for step in in_steps(left, self._most))
+            steps = (
+                fetch(read_ranges(self._session(), kafka, step), self._most) for step in in_steps(left, self._most)
+            )
             parsed = joined(read_batch(messages, self._settings, again) for messages in steps)
             self._store.store(move_repeats(parsed, self._settings.lake, left), again)
         else:
@@ -243,7 +240,7 @@ class Job:
 
     @contextmanager
     def _running(self, start: Offsets) -> Iterator[tuple[MonitorQuery, StreamingQuery]]:
-        settings, spark = self._settings, self._spark
+        settings, spark = self._settings, self._session()
         kafka = spark_options(settings)
         set_aside(settings.checkpoints)
         checkpoint = f"{settings.checkpoints}/{NAME}"
@@ -259,15 +256,19 @@ class Job:
             checkpoint,
             self._most,
         )
-        query.start_threads()
-        running = query.query(spark, kafka).start()
-        try:
-            yield query, running
-        finally:
-            self._asked_for = query.asked_for
-            query.stop_after_batch()
-            running.stop()
-            frontend.close()
+        with ExitStack() as held:
+            held.callback(frontend.close)
+            query.start_threads()
+            listener = Listener(self._progress)
+            spark.streams.addListener(listener)
+            held.callback(spark.streams.removeListener, listener)
+            running = query.query(spark, kafka).start()
+            held.callback(running.stop)
+            try:
+                yield query, running
+            finally:
+                self._asked_for = query.asked_for
+                query.stop_after_batch()
 
     def _on_stored(self, _: Batch, stored: Stored, position: Offsets) -> None:
         self._kafka.commit(position)

@@ -7,20 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import pyarrow as pa
 
 from agentmon.contracts.tables import MESSAGE_TABLES
+from agentmon.stream.types import arrow_type
 
-_TYPES = {
-    "string": pa.string(),
-    "binary": pa.binary(),
-    "boolean": pa.bool_(),
-    "int": pa.int32(),
-    "bigint": pa.int64(),
-    "double": pa.float64(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", "UTC"),
-    "map<string,double>": pa.map_(pa.string(), pa.float64()),
-}
 #: Columns of each table of messages.
-SCHEMAS = {name: pa.schema({c.name: _TYPES[c.type] for c in t.columns}) for name, t in MESSAGE_TABLES.items()}
+SCHEMAS = {name: pa.schema({c.name: arrow_type(c.type) for c in t.columns}) for name, t in MESSAGE_TABLES.items()}
 _ALL = pa.unify_schemas(list(SCHEMAS.values()))
 
 #: Every table of messages, those without rows too.

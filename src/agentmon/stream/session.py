@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 from pyspark.sql import SparkSession
 
 #: Session settings that the queries depend on, however spark-submit was called.
@@ -22,3 +25,14 @@ def start_session(name: str = "agentmon") -> SparkSession:
     for key, value in SETTINGS.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
+
+
+def begin_session() -> Callable[[], SparkSession]:
+    """Start the session in a thread: its JVM takes seconds. Call what is returned where it is needed.
+
+    That waits for the session, and raises what its start failed with.
+    """
+    pool = ThreadPoolExecutor(1, "session")
+    session = pool.submit(start_session)
+    pool.shutdown(wait=False)
+    return session.result

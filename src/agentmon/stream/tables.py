@@ -6,16 +6,13 @@ nine CREATE TABLEs alone take longer than the rest of the start (docs/decisions.
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction, WriterProperties, write_deltalake
-from pyspark.sql.types import StructType, _parse_datatype_string
 
 from agentmon.contracts.tables import PROPERTIES, TABLES, Table
 from agentmon.lake.files import is_local, local_path
 from agentmon.stream.batch import Batch
+from agentmon.stream.types import arrow_type
 
 _PARQUET = WriterProperties(compression="ZSTD", statistics_truncate_length=64)
 
@@ -28,7 +25,7 @@ def path_of(lake: str, table: str) -> str:
 def create_missing(lake: str) -> None:
     """Make every table that is not there yet, and bring older ones up to today's columns.
 
-    Needs a running Spark session (for its types only), and nobody else who writes.
+    Needs to be alone with the lake.
     """
     for table in TABLES.values():
         place = _place(lake, table.name)
@@ -45,13 +42,9 @@ def create_missing(lake: str) -> None:
 
 
 def schema_of(table: Table) -> Schema:
-    """The columns with their comments. Delta keeps a schema in the JSON that Spark gives its own."""
-    spark_schema = _parse_datatype_string(table.ddl())
-    assert isinstance(spark_schema, StructType)
-    told: dict[str, Any] = json.loads(spark_schema.json())
-    for field, column in zip(told["fields"], table.columns, strict=True):
-        field["metadata"] = {"comment": column.comment}
-    return Schema.from_json(json.dumps(told))
+    """The columns with their comments."""
+    fields = [pa.field(c.name, arrow_type(c.type), metadata={"comment": c.comment}) for c in table.columns]
+    return Schema.from_arrow(pa.schema(fields))
 
 
 class Appender:

@@ -137,7 +137,8 @@ class LakeWriter(threading.Thread):
                 pile = self._pile
                 wait_s = None
                 if pile is not None and pile.parts:
-                    wait_s = pile.begun + self._interval_s - time.monotonic()
+                    # The first one at once: who has started a job waits for its first rows.
+                    wait_s = pile.begun + (self._interval_s if self._batches else 0) - time.monotonic()
                     if self._hurried or self._stopping or wait_s <= 0 or pile.rows >= self._max_rows:
                         self._pile, self._writing = None, True
                         self._changed.notify_all()
