@@ -6,8 +6,6 @@ Start with `spark-submit jobs/streaming/monitor.py`, ./spark-submit.sh, or `agen
 from __future__ import annotations
 
 import argparse
-
-print("TL py", __import__("time").time(), __import__("time").process_time(), flush=True)
 import sys
 
 from agentmon.errors import AgentmonError
@@ -16,7 +14,6 @@ from agentmon.stream.session import begin_session
 
 
 def main() -> int:
-    print("TL main", __import__("time").time(), __import__("time").process_time(), flush=True)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--accept-loss",
@@ -36,7 +33,7 @@ def main() -> int:
         return int(error.exit_code)
     session = begin_session()
     # Meanwhile: importing all of the job takes two seconds.
-    from agentmon.stream.job import Options, run  # noqa: PLC0415
+    from agentmon.stream.job import Options, run
 
     return run(settings, Options(arguments.accept_loss, arguments.accept_new_topics), session)
 

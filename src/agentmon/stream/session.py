@@ -34,5 +34,11 @@ def begin_session() -> Callable[[], SparkSession]:
     """
     pool = ThreadPoolExecutor(1, "session")
     session = pool.submit(start_session)
+    pool.submit(lambda: _warm_up(session.result()))
     pool.shutdown(wait=False)
     return session.result
+
+
+def _warm_up(spark: SparkSession) -> None:
+    """Have the JVM load what a first fetch needs, on the other core, while the query starts."""
+    spark.range(1).toArrow()
