@@ -160,8 +160,9 @@ def test_newest_rewards_are_found_whatever_is_opened(
 def test_of_the_summaries_few_are_opened_for_rewards(lake: str) -> None:
     found = snapshot(lake, "summaries")
     in_order = sorted(found, key=lambda file: file.most["window_end"])
-    newest = windows_since(found, 1)
+    newest = windows_since(found, in_order[-1].rows or 0)
     assert newest.isoformat() == in_order[-1].least["window_start"].replace("Z", "+00:00")
+    assert newest < windows_since(found, 1)  # of a file with more rows the last part
     assert between(found, [(newest, END)]) == [in_order[-1]]
     first = datetime.fromisoformat(in_order[0].least["window_start"])
     assert between(found, [(newest, END), (first, first)]) == [*filter([in_order[0], in_order[-1]].__contains__, found)]

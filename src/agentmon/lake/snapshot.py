@@ -128,13 +128,15 @@ def with_nulls(files: Iterable[File], column: str) -> list[File]:
 
 
 def windows_since(files: Iterable[File], rows: int) -> datetime:
-    """When the windows begin that are in half of the newest files of the summaries, with so many rows together."""
+    """When the windows begin that the newest files of the summaries have, about so many rows of them together."""
     begun = []
     for file in sorted(files, key=lambda file: file.most.get("window_end", ""), reverse=True):
-        if rows <= 0 or "window_start" not in file.least:
+        if rows <= 0 or not file.rows or "window_start" not in file.least:
             break
-        begun.append(_time(file.least["window_start"]))
-        rows -= file.rows or 0
+        first, last = _time(file.least["window_start"]), _time(file.most["window_end"])
+        # Of a file with more, as one that was merged of many, the last part.
+        begun.append(last - (last - first) * min(1, rows / file.rows))
+        rows -= file.rows
     # Not when the first of them begins: that may be a late row's.
     return sorted(begun)[len(begun) // 2] if begun else END
 

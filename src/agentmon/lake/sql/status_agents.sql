@@ -11,8 +11,8 @@ SELECT
     sum(learning_reward_count) > 0 AS learns,
     max(last_event_time) AS last_event_time,
     sum(errors) / nullif(sum(actions), 0) AS error_rate,
-    arg_max(memory_bytes, memory_time) AS memory_bytes,
-    arg_max(cpu_percent, cpu_time) AS cpu_percent
+    arg_max(last_memory_bytes.value, last_memory_bytes.event_time) AS memory_bytes,
+    arg_max(last_cpu_percent.value, last_cpu_percent.event_time) AS cpu_percent
 FROM partials
 GROUP BY agent_id
 HAVING greatest(sum(actions), sum(thoughts), sum(learning), sum(metrics), sum(other)) > 0

@@ -10,10 +10,8 @@ SELECT
     sum(action_reward_count)::BIGINT AS action_reward_count, fsum(action_reward_sum) AS action_reward_sum,
     sum(learning_reward_count)::BIGINT AS learning_reward_count, fsum(learning_reward_sum) AS learning_reward_sum,
     max(last_event_time) AS last_event_time,
-    arg_max(last_memory_bytes.value, last_memory_bytes.event_time) AS memory_bytes,
-    max(last_memory_bytes.event_time) AS memory_time,
-    arg_max(last_cpu_percent.value, last_cpu_percent.event_time) AS cpu_percent,
-    max(last_cpu_percent.event_time) AS cpu_time,
+    arg_max(last_memory_bytes, last_memory_bytes.event_time) FILTER (last_memory_bytes IS NOT NULL) AS last_memory_bytes,
+    arg_max(last_cpu_percent, last_cpu_percent.event_time) FILTER (last_cpu_percent IS NOT NULL) AS last_cpu_percent,
     min(window_start) AS first_window_start,
     sum(action_reward_count) FILTER (window_start >= $lately)::BIGINT AS acted_lately,
     sum(learning_reward_count) FILTER (window_start >= $lately)::BIGINT AS learned_lately
