@@ -1,7 +1,8 @@
 """A lake of any size without Spark: actions over 30 days, and the summaries, sessions and ledger that belong to them.
 
 As after the nightly job: a file per closed day, summaries and sessions of closed days collapsed to one row
-a day and key. The open day can have commits as the running job leaves them: one small file each, in every table.
+a day and key. The open day can have commits as the running job leaves them: one small file each, in every table,
+each of the actions that come after those of the commit before, with the job's own figures per window.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from typing import Any
 import duckdb
 from deltalake import write_deltalake
 
-from agentmon.contracts.measures import HISTOGRAM_GAMMA, RECENT_REWARDS
 from agentmon.contracts.tables import PROPERTIES, TABLES
+from agentmon.lake.partials import Partials
 from agentmon.lake.types import duckdb_type
+from agentmon.settings import Settings
 
 DAYS = 30
 AGENTS = 50
@@ -25,7 +27,7 @@ TOOLS = 26
 STEPS = 20
 RUN = "bench"
 
-#: Everything about an action follows from its number, its day and how many the day has.
+#: Everything about an action follows from its number of the day, and how many the day has.
 _ACTIONS = """
 CREATE OR REPLACE TEMP TABLE made AS
 SELECT
@@ -39,44 +41,16 @@ SELECT
     CASE WHEN success THEN 'ok' END AS result, CASE WHEN NOT success THEN 'timeout' END AS error,
     'agent.actions' AS kafka_topic, 'message' AS time_source, event_time AS kafka_timestamp, event_time AS ingest_time,
     '{}' AS payload, $day AS event_date
-FROM (SELECT unnest(range($rows)) AS number)
+FROM (SELECT unnest(range($first, $next)) AS number)
 """
 
-_SUMMARIES = """
-WITH histograms AS (
-    SELECT agent_id, tool, map_from_entries(list((bucket, n))) AS duration_buckets
-    FROM (
-        SELECT agent_id, tool, ceil(ln(duration_ms) / ln($gamma))::INT AS bucket, count(*) AS n FROM made GROUP BY ALL
-    )
-    GROUP BY ALL
-)
+#: What the job counts, of `made`.
+_COUNTED = """
 SELECT
-    min(event_date)::TIMESTAMPTZ AS window_start, window_start + INTERVAL 1 DAY AS window_end, agent_id, tool,
-    count(*) AS actions, 0 AS thoughts, 0 AS learning, 0 AS metrics, 0 AS other, 0 AS quarantined,
-    count(success) AS known, count(*) FILTER (success) AS successes, count(error) AS errors,
-    count(reward) AS action_reward_count, sum(reward) AS action_reward_sum,
-    min(reward) AS action_reward_min, max(reward) AS action_reward_max,
-    0 AS learning_reward_count, 0.0 AS learning_reward_sum,
-    count(duration_ms) AS duration_count, sum(duration_ms) AS duration_sum_ms,
-    any_value(duration_buckets) AS duration_buckets,
-    min(event_time) AS first_event_time, max(event_time) AS last_event_time,
-    list_reverse(max_by(
-        struct_pack(reward, event_time, kafka_partition, kafka_offset),
-        (event_time, kafka_partition, kafka_offset), $recent
-    )) AS recent_action_rewards,
-    [] AS recent_learning_rewards, $query_id AS query_id, $batch_id AS batch_id, min(event_date) AS event_date
-FROM made JOIN histograms USING (agent_id, tool)
-GROUP BY agent_id, tool
-"""
-
-_SESSIONS = """
-SELECT
-    agent_id, session_id, min(event_time) AS first_event_time, max(event_time) AS last_event_time,
-    count(*) AS actions, 0 AS thoughts, count(error) AS errors, sum(reward) AS action_reward_sum,
-    0 AS learning_reward_count, 0.0 AS learning_reward_sum,
-    $query_id AS query_id, $batch_id AS batch_id, min(event_date) AS event_date
+    'actions' AS "table", * EXCLUDE (event_date),
+    NULL::BIGINT AS input_tokens, NULL::BIGINT AS output_tokens, NULL::DOUBLE AS cost_usd,
+    NULL::MAP(VARCHAR, DOUBLE) AS metrics
 FROM made
-GROUP BY agent_id, session_id
 """
 
 _LEDGER = """
@@ -97,6 +71,7 @@ class Maker:
         self._today = today
         self._con = duckdb.connect(config={"threads": 2})
         self._con.execute("SET TimeZone = 'UTC'")
+        self._windows, self._whole_days = Partials(Settings().window_s), Partials(timedelta(days=1).total_seconds())
         self._offset = 0
         self._batch = 0
         for table in TABLES.values():
@@ -107,34 +82,36 @@ class Maker:
     def closed_days(self, rows: int, days: int) -> None:
         """`rows` actions on each of the days before today, as the nightly job leaves them."""
         for back in range(days - 1, 0, -1):
-            self._make(self._today - timedelta(days=back), rows)
-            self._store(collapsed=True)
+            self._day(self._today - timedelta(days=back), rows, 1, self._whole_days, collapsed=True)
 
     def open_day(self, rows: int, commits: int) -> None:
         """`rows` actions of today in so many commits, as the job writes them."""
-        for _ in range(commits):
-            self._make(self._today, rows // commits)
-            self._store(collapsed=False)
+        self._day(self._today, rows, commits, self._windows, collapsed=False)
 
-    def _make(self, day: date, rows: int) -> None:
+    def _day(self, day: date, rows: int, commits: int, partials: Partials, *, collapsed: bool) -> None:
         start = datetime.combine(day, datetime.min.time(), UTC)
         span = min(datetime.now(UTC) - start, timedelta(days=1))
-        self._con.execute(
-            _ACTIONS,
-            {
-                "day": day, "span_us": span // timedelta(microseconds=1), "rows": rows, "offset": self._offset,
-                "agents": AGENTS, "tools": TOOLS, "steps": STEPS,
-            },
-        )  # fmt: skip
+        for nth in range(commits):
+            each = rows // commits
+            self._con.execute(
+                _ACTIONS,
+                {
+                    "day": day, "span_us": span // timedelta(microseconds=1), "rows": rows,
+                    "first": nth * each, "next": (nth + 1) * each, "offset": self._offset, "agents": AGENTS, "tools": TOOLS, "steps": STEPS,
+                },
+            )  # fmt: skip
+            self._batch += 1
+            self._store(partials, collapsed=collapsed)
         self._offset += rows // 6 + 1
-        self._batch += 1
 
-    def _store(self, *, collapsed: bool) -> None:
+    def _store(self, partials: Partials, *, collapsed: bool) -> None:
         sealed = {"query_id": RUN, "batch_id": self._batch}
-        partial = {"query_id": None, "batch_id": None} if collapsed else sealed
-        self._write("actions", "SELECT * FROM made", {})
-        self._write("summaries", _SUMMARIES, {**partial, "gamma": HISTOGRAM_GAMMA, "recent": RECENT_REWARDS})
-        self._write("sessions", _SESSIONS, partial)
+        named = {"query_id": None, "batch_id": None} if collapsed else sealed
+        batch = self._con.execute(_COUNTED).to_arrow_table()
+        self._write("actions", "FROM made", {})
+        for table, figures in (("summaries", partials.summaries(batch)), ("sessions", partials.sessions(batch))):
+            self._con.register("figures", figures)
+            self._write(table, "SELECT *, $query_id AS query_id, $batch_id AS batch_id FROM figures", named)
         self._write("ledger", _LEDGER, sealed)
 
     def _write(self, table: str, select: str, parameters: Mapping[str, Any]) -> None:

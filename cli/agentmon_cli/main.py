@@ -16,7 +16,12 @@ def run() -> None:
     """What the console script calls: exits with the command's code."""
     # DuckDB asks of a bound value whether it is one of pandas', and imports pandas for that: half a second of a command.
     sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
-    sys.exit(main())
+    code = main()
+    if _status_form() is not None:
+        # All has been said. Taking DuckDB and the interpreter apart is a tenth of what status takes.
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main() -> int:
@@ -42,7 +47,7 @@ def main() -> int:
 
 
 def _invoke() -> int:
-    form = _STATUS.get(tuple(sys.argv[1:]))
+    form = _status_form()
     if form is not None:
         from agentmon_cli.status import show_status
 
@@ -51,6 +56,11 @@ def _invoke() -> int:
     from agentmon_cli.app import invoke
 
     return invoke()
+
+
+def _status_form() -> str | None:
+    """The form in which status is asked for, where nothing else is."""
+    return _STATUS.get(tuple(sys.argv[1:]))
 
 
 def _enough() -> int:

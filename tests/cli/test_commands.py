@@ -158,7 +158,7 @@ def test_an_unknown_name_suggests_the_nearest(
 def test_a_session_is_told_step_by_step(agentmon: Callable[..., Ran], home: Path) -> None:
     text = agentmon(home, "session", SESSION).stdout
     assert text.startswith(f"session {SESSION}  agent-07")
-    assert text.count("result: ok") + text.count("error: timeout") == 24
+    assert text.count("result: ok") + text.count("error: timeout") == 20
     steps = json.loads(agentmon(home, "session", SESSION, "--json").stdout)
     assert [step["step"] for step in steps] == list(range(1, len(steps) + 1))
     assert steps[0]["at_s"] == 0
@@ -169,7 +169,7 @@ def test_two_sessions_side_by_side(agentmon: Callable[..., Ran], home: Path) -> 
     rows = json.loads(agentmon(home, "compare", SESSION, "2026-11-20-8-0", "--json").stdout)
     found = {row["measure"]: row for row in rows}
     assert found["agent_id"] == {"measure": "agent_id", SESSION: "agent-07", "2026-11-20-8-0": "agent-08"}
-    assert found["actions"][SESSION] == 24
+    assert found["actions"][SESSION] == 20
 
 
 def test_sql_from_a_file_and_from_stdin(agentmon: Callable[..., Ran], home: Path, tmp_path: Path) -> None:

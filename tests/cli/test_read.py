@@ -91,14 +91,14 @@ def test_help_loads_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     ("arguments", "heavy"),
     [
-        (["status", "--json"], ["pandas", "pyarrow", "typer", "pydantic", "rich"]),
+        (["status", "--json"], ["pandas", "pyarrow", "typer", "pydantic", "rich", "deltalake", "duckdb"]),
         (["actions", "--limit", "0"], ["pandas", "pyarrow"]),
     ],
 )
 def test_reading_loads_no_more_than_it_needs(tmp_path: Path, arguments: list[str], heavy: list[str]) -> None:
     make(tmp_path / "lake", 100, days=1)
     code = (
-        "import sys\nfrom agentmon_cli.main import run\ntry:\n    run()\nexcept SystemExit as end:\n    code = end.code\n"
+        "import os, sys\nfrom agentmon_cli.main import run\nos._exit = sys.exit\ntry:\n    run()\nexcept SystemExit as end:\n    code = end.code\n"
         f"found = [name for name in {heavy} if sys.modules.get(name)]\nsys.exit(str(found) if found else code)"
     )
     ran = subprocess.run(

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from bench.lake import make
+from bench.lake import Maker, make
 from deltalake import DeltaTable, TableFeatures
 
+from agentmon.lake.connection import connect, query
 from agentmon.lake.figures import open_figures
 from agentmon.lake.reading import reading
-from agentmon.lake.snapshot import File, NotPlainError, newest_of_each_run, read_snapshot
-from agentmon.lake.status import read_status
+from agentmon.lake.selection import BEGINNING, END
+from agentmon.lake.snapshot import File, NotPlainError, between, newest_of_each_run, read_snapshot, windows_since
+from agentmon.lake.status import prepare, read_status
 
 DAY = date(2026, 11, 20)
 SUMMED = (
     "SELECT sum(actions), sum(action_reward_sum)::FLOAT, max(last_event_time), max(recent_action_rewards[-1].event_time), "
-    "sum(list_sum(map_values(duration_buckets))), count(DISTINCT event_date), count(last_cpu_percent) FROM summaries"
+    "sum(list_sum(map_values(duration_buckets))), count(DISTINCT window_start), count(last_cpu_percent) FROM summaries"
 )
 
 
@@ -38,18 +40,23 @@ def status(lake: str) -> dict[str, Any]:
     return found
 
 
+def snapshot(lake: str, table: str) -> list[File]:
+    with connect(delta=False) as con:
+        return read_snapshot(con, lake, table) or []
+
+
 def files(lake: str, table: str) -> list[Path]:
     return sorted(Path(lake, table).glob("event_date=*/*.parquet"))
 
 
 def test_it_reads_what_the_delta_reader_reads(lake: str) -> None:
-    with reading(lake, "summaries", "sessions") as delta, open_figures(lake) as direct:
+    with reading(lake, "summaries", "sessions") as delta, open_figures(lake) as figures:
         for query in (SUMMED, "SELECT count(DISTINCT session_id), sum(actions) FROM sessions", "SELECT * FROM sealed"):
-            assert direct.execute(query).fetchall() == delta.execute(query).fetchall()
+            assert figures.con.execute(query).fetchall() == delta.execute(query).fetchall()
 
 
 def test_of_the_ledger_only_files_with_a_newest_seal_are_opened(lake: str) -> None:
-    opened = newest_of_each_run(read_snapshot(lake, "ledger") or [])
+    opened = newest_of_each_run(snapshot(lake, "ledger"))
     assert len(opened) == 1
     before = status(lake)
     for path in files(lake, "ledger"):
@@ -59,13 +66,15 @@ def test_of_the_ledger_only_files_with_a_newest_seal_are_opened(lake: str) -> No
 
 
 def seals(run: str | None, batch: int | None, kind: str = "stored", until: str | None = None) -> File:
-    stats = {"min.query_id": run, "max.query_id": until or run, "min.kind": kind, "max.kind": kind}
-    return File(f"{run}-{batch}-{kind}", 0, {**stats, "max.batch_id": batch})
+    return File(
+        f"{run}-{batch}-{kind}", 0, None, {"query_id": run, "kind": kind},
+        {"query_id": until or run, "kind": kind, "batch_id": batch},
+    )  # fmt: skip
 
 
 def test_files_that_the_log_tells_too_little_of_are_opened() -> None:
     told = [seals("a", 1), seals("a", 3), seals("a", 2), seals("b", 1)]
-    unclear = [seals("a", 1, "lost"), seals("a", 1, until="b"), seals(None, None), seals("a", None), File("x", 0, {})]
+    unclear = [seals("a", 1, "lost"), seals("a", 1, until="b"), seals(None, None), seals("a", None), File("x", 0)]
     found = newest_of_each_run([*told, *unclear])
     assert {file.path for file in found} == {"a-3-stored", "b-1-stored"} | {file.path for file in unclear}
 
@@ -74,7 +83,7 @@ def test_files_that_the_log_tells_too_little_of_are_opened() -> None:
 @pytest.mark.parametrize("every", [1, 3])
 def test_files_older_than_a_column_are_read(lake: str, column: str, every: int) -> None:
     before = status(lake)
-    in_order = sorted(read_snapshot(lake, "summaries") or [], key=lambda file: file.written_ms)
+    in_order = sorted(snapshot(lake, "summaries"), key=lambda file: file.written_ms)
     for file in in_order[: len(in_order) // every]:
         pq.write_table(pq.ParquetFile(file.path).read().drop_columns([column]), file.path)
     assert status(lake) == before
@@ -100,8 +109,64 @@ def test_a_table_with_a_feature_of_its_own_goes_to_the_delta_reader(lake: str) -
     table = DeltaTable(f"{lake}/summaries")
     table.alter.add_feature(TableFeatures.DeletionVectors, allow_protocol_versions_increase=True)
     with pytest.raises(NotPlainError):
-        read_snapshot(lake, "summaries")
+        snapshot(lake, "summaries")
     assert status(lake) == before
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_the_log_is_read_as_deltalake_reads_it(lake: str, checkpoint: bool) -> None:
+    """Commits, a merge and a deletion; all of it in a checkpoint, and later ones beside it."""
+    table = DeltaTable(f"{lake}/summaries")
+    table.optimize.compact(partition_filters=[("event_date", "=", DAY.isoformat())])
+    table.delete("agent_id = 'agent-07'")
+    if checkpoint:
+        table.create_checkpoint()
+    assert {file.path for file in snapshot(lake, "summaries")} == set(table.file_uris())
+    Maker(Path(lake), DAY).open_day(50, 2)
+    table.update_incremental()
+    found = snapshot(lake, "summaries")
+    assert {file.path for file in found} == set(table.file_uris())
+    assert sum(file.rows or 0 for file in found) == table.to_pyarrow_table().num_rows
+
+
+def test_a_log_that_misses_a_commit_goes_to_the_delta_reader(lake: str) -> None:
+    Path(lake, "summaries", "_delta_log", f"{2:020}.json").unlink()
+    with pytest.raises(NotPlainError):
+        snapshot(lake, "summaries")
+
+
+@pytest.mark.parametrize("rows", [1, 300, 10_000])
+def test_newest_rewards_are_found_whatever_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    """Also those of an agent that has been silent for days, and of one that has a few."""
+    lake = str(tmp_path / "lake")
+    make(Path(lake), 6_000, days=3, commits=10, today=DAY)
+    table = DeltaTable(f"{lake}/summaries")
+    table.delete(f"agent_id = 'agent-07' AND event_date > '{DAY - timedelta(days=2)}'")
+    table.delete("agent_id = 'agent-08' AND tool > 'tool-c'")
+    table.delete("agent_id = 'agent-09'")
+    monkeypatch.setattr("agentmon.lake.figures._LATELY", rows)
+    with prepare(lake) as con:
+        con.execute("CREATE TEMP TABLE narrowed AS FROM newest_rewards")
+        con.execute("DROP TABLE newest_rewards")
+        con.execute("CREATE OR REPLACE VIEW rewarded_summaries AS FROM summaries")
+        con.execute(query("status_rewards"), {"kept": 20, "since": BEGINNING, "left_out": None})
+        assert con.execute("SELECT count(*), max(len(rewards)) FROM narrowed").fetchone() == (49, 20)
+        for one, other in (("narrowed", "newest_rewards"), ("newest_rewards", "narrowed")):
+            assert con.execute(f"FROM {one} EXCEPT FROM {other}").fetchall() == []
+
+
+def test_of_the_summaries_few_are_opened_for_rewards(lake: str) -> None:
+    found = snapshot(lake, "summaries")
+    in_order = sorted(found, key=lambda file: file.most["window_end"])
+    newest = windows_since(found, in_order[-1].rows or 0)
+    assert newest.isoformat() == in_order[-1].least["window_start"].replace("Z", "+00:00")
+    assert newest < windows_since(found, 1)  # of a file with more rows the last part
+    assert between(found, [(newest, END)]) == [in_order[-1]]
+    first = datetime.fromisoformat(in_order[0].least["window_start"])
+    assert between(found, [(newest, END), (first, first)]) == [*filter([in_order[0], in_order[-1]].__contains__, found)]
+    assert between([File("untold", 0)], []) == [File("untold", 0)]
 
 
 def test_a_log_that_can_not_be_read_is_one_line(lake: str) -> None:

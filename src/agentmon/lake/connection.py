@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import duckdb
+# The package around it looks up its own version in importlib.metadata, and more: 70 ms of every reading command.
+import _duckdb as duckdb
 
 from agentmon.contracts.tables import TABLES
 from agentmon.errors import AgentmonError, NoLakeError
@@ -60,6 +61,10 @@ def connect(*, delta: bool = True) -> Connection:
     con.execute("SET preserve_insertion_order = false")
     # Most files are read once, so keeping their bytes is 100 MB and a third of the time for nothing.
     con.execute("SET enable_external_file_cache = false")
+    # A file's columns with one read, not each page's head and body with one of its own: a quarter less CPU a file.
+    con.execute("SET prefetch_all_parquet_files = true")
+    # What a file says of itself is kept for the next scan of it: a fifth less CPU for a thousand files.
+    con.execute("SET parquet_metadata_cache = true")
     return con
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-import duckdb
+import _duckdb as duckdb
 
 from agentmon.contracts.tables import TABLES
 from agentmon.errors import AgentmonError

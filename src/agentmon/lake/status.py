@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from agentmon.contracts.measures import RECENT_REWARDS, SELFTEST_AGENT, SESSION_SILENCE_S, quantile, trend
+from agentmon.contracts.measures import RECENT_REWARDS, SELFTEST_AGENT, SESSION_SILENCE_S, bucket_value, trend
 from agentmon.lake.connection import Connection, query, rows
 from agentmon.lake.figures import open_figures
 from agentmon.lake.reading import again
-from agentmon.lake.selection import ALL
+from agentmon.lake.selection import ALL, END
 
 _SILENCE = timedelta(seconds=SESSION_SILENCE_S)
 _OTHERS = {"left_out": SELFTEST_AGENT}
+_QUANTILES = {"p50": 0.5, "p95": 0.95}
 _COUNTS = ("actions", "thoughts", "learning", "metrics", "other", "quarantined")
 
 
@@ -27,10 +28,19 @@ def read_status(lake: str) -> dict[str, Any]:
 
 @contextmanager
 def prepare(lake: str, *, ledger: bool = False) -> Iterator[Connection]:
-    """The lake with what the figures of all agents are made of: `partials`, `session_partials`, `summaries`."""
-    with open_figures(lake, ledger=ledger) as con:
-        con.execute(query("status_partials"), _OTHERS)
+    """The lake with what the figures of all agents are made of, read from its files, and `summaries`.
+
+    Those are `partials`, `session_partials`, `nameless_partials` and `newest_rewards`.
+    """
+    with open_figures(lake, ledger=ledger) as figures:
+        con = figures.con
+        con.execute(query("status_partials"), {**_OTHERS, "lately": figures.lately})
+        spans = con.execute(query("status_reward_spans"), {"kept": RECENT_REWARDS, "lately": figures.lately}).fetchall()
+        figures.narrow(spans)
+        first = min((since for since, _ in spans), default=END)
+        con.execute(query("status_rewards"), {**_OTHERS, "kept": RECENT_REWARDS, "since": first})
         con.execute(query("session_partials"), _OTHERS)
+        con.execute(query("nameless_partials"), _OTHERS)
         yield con
 
 
@@ -52,7 +62,8 @@ def status_of(con: Connection) -> dict[str, Any]:
 
 
 def _agents(con: Connection) -> list[dict[str, Any]]:
-    durations = dict(con.execute(query("status_durations"), _OTHERS).fetchall())
+    asked = con.execute(query("status_durations"), {**_OTHERS, **_QUANTILES}).fetchall()
+    durations = {agent: dict(zip(_QUANTILES, map(bucket_value, buckets), strict=True)) for agent, *buckets in asked}
     rewards = newest_rewards(con)
     sessions = dict(con.execute(query("session_counts"), {"silence": _SILENCE}).fetchall())
     return [
@@ -66,8 +77,8 @@ def _agents(con: Connection) -> list[dict[str, Any]]:
             "sessions": sessions.get(row["agent_id"], 0),
             "last_event_time": row["last_event_time"],
             "error_rate": row["error_rate"],
-            "p50_ms": quantile(durations.get(row["agent_id"], {}), 0.5),
-            "p95_ms": quantile(durations.get(row["agent_id"], {}), 0.95),
+            "p50_ms": durations.get(row["agent_id"], {}).get("p50"),
+            "p95_ms": durations.get(row["agent_id"], {}).get("p95"),
             "memory_bytes": row["memory_bytes"],
             "cpu_percent": row["cpu_percent"],
         }
@@ -77,6 +88,5 @@ def _agents(con: Connection) -> list[dict[str, Any]]:
 
 def newest_rewards(con: Connection) -> dict[tuple[str, bool], list[float]]:
     """(agent, whether of learning) → its newest rewards, oldest first; of a lake that `prepare` has opened."""
-    (from_day,) = con.execute(query("status_rewards_from"), {"kept": RECENT_REWARDS}).fetchone() or (None,)
-    found = con.execute(query("status_rewards"), {**_OTHERS, "kept": RECENT_REWARDS, "from_day": from_day}).fetchall()
+    found = con.execute("SELECT agent_id, learned, rewards FROM newest_rewards").fetchall()
     return {(agent, learned): values for agent, learned, values in found}

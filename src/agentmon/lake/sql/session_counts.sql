@@ -1,16 +1,12 @@
 -- Sessions with an id, and those without one: these end after 30 minutes of silence.
-WITH rows_without AS (
-    SELECT agent_id, unnest(nameless, recursive := true)
-    FROM session_partials
-),
-gaps AS (
+WITH gaps AS (
     SELECT
         agent_id,
         first_event_time > $silence + max(last_event_time) OVER (
             PARTITION BY agent_id ORDER BY first_event_time, last_event_time
             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
         ) AS starts
-    FROM rows_without
+    FROM nameless_partials
 ),
 nameless AS (
     SELECT agent_id, count(*) FILTER (WHERE coalesce(starts, true)) AS n

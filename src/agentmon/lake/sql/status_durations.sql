@@ -1,12 +1,20 @@
--- One histogram per agent: buckets add up.
-SELECT agent_id, map_from_entries(list((bucket, n))) AS buckets
-FROM (
-    SELECT agent_id, bucket, sum(n)::BIGINT AS n
+-- One histogram per agent: buckets add up. Of each, the buckets of the quantiles $p50 and $p95, as in measures.py.
+WITH buckets AS (
+    SELECT agent_id, bucket, sum(n) AS n
     FROM (
         SELECT agent_id, unnest(map_keys(duration_buckets)) AS bucket, unnest(map_values(duration_buckets)) AS n
         FROM summaries
         WHERE agent_id IS DISTINCT FROM $left_out
     )
     GROUP BY ALL
+),
+seen AS (
+    SELECT
+        agent_id, bucket,
+        sum(n) OVER (PARTITION BY agent_id ORDER BY bucket) AS seen,
+        sum(n) OVER (PARTITION BY agent_id) AS total
+    FROM buckets
 )
+SELECT agent_id, min(bucket) FILTER (seen > $p50 * (total - 1)), min(bucket) FILTER (seen > $p95 * (total - 1))
+FROM seen
 GROUP BY agent_id

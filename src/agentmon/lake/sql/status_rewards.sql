@@ -1,11 +1,12 @@
--- The newest $kept rewards of each agent, oldest first: of learning where there are any, else of actions.
--- $from_day: no agent's newest $kept rewards, of either kind, begin before it.
+-- The newest $kept rewards of each agent, oldest first: of learning, and of actions.
+-- $since: no agent's newest $kept rewards, of either kind, lie in a window that ended by then.
+CREATE TEMP TABLE newest_rewards AS
 WITH kinds AS (
     SELECT agent_id, unnest([
         {'learned': true, 'rewards': recent_learning_rewards}, {'learned': false, 'rewards': recent_action_rewards}
     ], recursive := true)
-    FROM summaries
-    WHERE event_date >= $from_day AND agent_id IS DISTINCT FROM $left_out
+    FROM rewarded_summaries
+    WHERE window_end > $since AND agent_id IS DISTINCT FROM $left_out
 ),
 single AS (
     SELECT agent_id, learned, unnest(rewards) AS r FROM kinds
