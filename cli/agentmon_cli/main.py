@@ -14,8 +14,6 @@ _STATUS = {("status",): "table", ("status", "--json"): "json"}
 
 def run() -> None:
     """What the console script calls: exits with the command's code."""
-    # DuckDB asks of a bound value whether it is one of pandas', and imports pandas for that: half a second of a command.
-    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
     code = main()
     if _status_form() is not None:
         # All has been said. Taking DuckDB and the interpreter apart is a tenth of what status takes.
