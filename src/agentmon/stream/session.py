@@ -14,7 +14,7 @@ SETTINGS = {
     "spark.sql.adaptive.enabled": "false",  # it re-plans each small stage: all cost, no gain in micro-batches
     "spark.sql.streaming.pollingDelay": "20ms",
     "spark.sql.streaming.minBatchesToRetain": "20",
-    "spark.sql.execution.arrow.maxRecordsPerBatch": "5000",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
     "spark.databricks.delta.snapshotPartitions": "1",
 }
 
