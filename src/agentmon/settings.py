@@ -185,7 +185,7 @@ class Settings:
         86_400.0,
         _positive,
         "seconds > 0",
-        "running figures of an agent silent for so long are dropped from memory",
+        "running figures of an agent silent for so long are dropped from memory, and read again when it comes back",
     )
     agent_id: str | None = _setting(
         "AGENTMON_AGENT_ID", None, _text, "text", "who a publisher speaks for, if not the project folder's name"

@@ -41,15 +41,20 @@ class Life:
 
     @contextmanager
     def job(
-        self, *, before_write: Callable[[str], None] = lambda _: None, **accepted: bool
+        self,
+        *,
+        before_write: Callable[[str], None] = lambda _: None,
+        agent_silence_s: float | None = None,
+        **accepted: bool,
     ) -> Iterator[threading.Thread]:
         """The job, running; its end is waited for. Raises what the job raised."""
+        settings = replace(self.settings, agent_silence_s=agent_silence_s or self.settings.agent_silence_s)
         stopping, raised = threading.Event(), []
 
         def run() -> None:
             try:
-                status = JobStatus(self.settings)
-                job = Job(self.settings, Options(**accepted), lambda: self._spark, status, stopping, before_write)
+                status = JobStatus(settings)
+                job = Job(settings, Options(**accepted), lambda: self._spark, status, stopping, before_write)
                 job.run()
             except BaseException as error:  # noqa: BLE001 - raised again where the test waits for the job
                 raised.append(error)

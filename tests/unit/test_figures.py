@@ -114,6 +114,7 @@ def test_agents_that_nothing_was_heard_of_are_dropped_however_old_their_events()
     state.agents["quiet"].heard = now - 3601
     assert state.drop_silent(now) == 1
     assert set(state.agents) == {"heard"}
+    assert state.silent == {"quiet"}
 
 
 def test_newest_metric_wins() -> None:

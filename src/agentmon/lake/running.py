@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
 
 from agentmon.contracts.running import MAX_NAMES, OTHER, Agent, Window
 from agentmon.lake.connection import Connection, open_lake, query
-from agentmon.lake.ledger import Position, positions
 
 _TABLES = ("summaries", "actions", "metrics")
 
 
+class Running(NamedTuple):
+    """Agents' figures, and the names of the agents that the lake knows besides."""
+
+    agents: dict[str, Agent]
+    silent: set[str]
+
+
 def read_running(
-    lake: str, *, since_s: float, window_s: float, watermark_s: float
-) -> tuple[list[Position], dict[str, Agent]]:
-    """The ledger's positions, and the figures up to exactly there of every agent with an event since then.
+    lake: str, *, since_s: float, window_s: float, watermark_s: float, only: Collection[str] | None = None
+) -> Running:
+    """The figures up to the ledger's positions of every agent with an event since then; or of these only, whenever.
 
     since_s: seconds since 1970. Raises NoLakeError where there is no lake yet.
     """
+    if only is not None:
+        since_s = 0.0
     with open_lake(lake, _TABLES) as con:
-        sealed = positions(con)
         con.execute(f"CREATE TEMP TABLE positions AS {query('positions')}")
-        agents = _agents(con, since_s)
+        agents = _agents(con, since_s, only)
         if agents:
             bounds = {"since_s": since_s, "window_us": round(window_s * 1e6), "watermark_us": round(watermark_s * 1e6)}
             _add_recent(con, agents)
@@ -30,12 +37,14 @@ def read_running(
             _add_names(con, "running_distribution", agents, lambda agent: agent.distribution)
             _add_metrics(con, agents, since_s)
             _add_windows(con, agents, bounds)
-        return sealed, agents
+        others = "SELECT DISTINCT agent_id FROM summaries ANTI JOIN running USING (agent_id)"
+        return Running(agents, set() if only is not None else {name for (name,) in con.execute(others).fetchall()})
 
 
-def _agents(con: Connection, since_s: float) -> dict[str, Agent]:
+def _agents(con: Connection, since_s: float, only: Collection[str] | None) -> dict[str, Agent]:
     # The other queries ask for these agents only.
-    con.execute(f"CREATE TEMP TABLE running AS {query('running_agents')}", {"since_s": since_s})
+    bounds = {"since_s": since_s, "only": None if only is None else list(only)}
+    con.execute(f"CREATE TEMP TABLE running AS {query('running_agents')}", bounds)
     return {
         name: Agent(
             events=events,

@@ -3,7 +3,8 @@
 State is a function of the offsets it has taken in: read from the lake at a sealed position, then
 brought forward with the partial figures of each micro-batch, a few rows per agent however many messages
 there were. It needs no checkpoint, is right after any crash, and is bounded: so many names per agent,
-windows only as far back as the watermark, agents only until they fall silent.
+windows only as far back as the watermark, agents only until they fall silent. Of these the name is kept: who
+comes back is read from the lake again.
 
 The watermark is each agent's own (its newest event time less AGENTMON_WATERMARK), so that no agent's
 figures wait for, or are cut off by, another agent's clock.
@@ -44,6 +45,8 @@ class Figures:
         self._silence_s = silence_s
         self.partials = Partials(window_s)
         self.agents: dict[str, Agent] = {}
+        #: Agents of the lake that are not among these.
+        self.silent: set[str] = set()
 
     def window_of(self, at: int) -> int:
         """Start of the window that an event time falls into, microseconds."""
@@ -87,6 +90,7 @@ class Figures:
         silent = [name for name, agent in self.agents.items() if agent.heard < now_s - self._silence_s]
         for name in silent:
             del self.agents[name]
+        self.silent.update(silent)
         return len(silent)
 
     def messages(self, changed: Iterable[tuple[str, int]], position: str) -> list[tuple[str, dict[str, Any]]]:

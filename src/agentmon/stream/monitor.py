@@ -22,7 +22,7 @@ from pyspark.sql.streaming import DataStreamWriter
 
 from agentmon.lake.files import read_text
 from agentmon.lake.partials import COUNTED
-from agentmon.lake.running import read_running
+from agentmon.lake.running import Running, read_running
 from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, parse_offsets, ranges_between, render_offsets
 from agentmon.stream.columns import read_batch
@@ -130,6 +130,8 @@ class MonitorQuery:
         figures = self._figures or self._begin_figures(topic_ids)
         counted = side_by_side(parsed, COUNTED)
         summaries = figures.partials.summaries(counted)
+        if figures.silent:
+            self._read_again(figures, figures.silent.intersection(summaries["agent_id"].to_pylist()))
         changed = figures.add(counted, summaries)
         self._position.update(came.end)
         newest = row_updates(parsed, settings.newest_rows)
@@ -148,14 +150,28 @@ class MonitorQuery:
         """
         settings = self._settings
         figures = Figures(settings.window_s, settings.watermark_s, settings.agent_silence_s)
-        since = time.time() - settings.agent_silence_s
-        _, figures.agents = read_running(
-            settings.lake, since_s=since, window_s=settings.window_s, watermark_s=settings.watermark_s
-        )
+        figures.agents, figures.silent = self._running_figures()
         newest = {(name, figures.window_of(agent.newest)) for name, agent in figures.agents.items()}
         self._send(figures.messages(newest, position_name(self._position, topic_ids)))
         self._figures = figures
         return figures
+
+    def _read_again(self, figures: Figures, names: set[str]) -> None:
+        """Take in what the lake has of agents that come back."""
+        if names:
+            self.writer.flush()  # then it has all that came before this micro-batch
+            figures.agents |= self._running_figures(names).agents
+            figures.silent -= names
+
+    def _running_figures(self, only: set[str] | None = None) -> Running:
+        settings = self._settings
+        return read_running(
+            settings.lake,
+            since_s=time.time() - settings.agent_silence_s,
+            window_s=settings.window_s,
+            watermark_s=settings.watermark_s,
+            only=only,
+        )
 
     def stop_after_batch(self) -> None:
         """Let what was fetched be taken in, seal everything, and fetch no more."""

@@ -1,5 +1,5 @@
--- Figures of every agent that was heard of since then, over all that the lake has of it. Heard of: by the
--- job's clock, not by the events' own, or a recording of last year would never have figures.
+-- Figures of every agent that was heard of since then, or of those in $only, over all that the lake has of it.
+-- Heard of: by the job's clock, not by the events' own, or a recording of last year would never have figures.
 WITH recent AS (
     SELECT DISTINCT query_id, batch_id FROM ledger WHERE kind = 'stored' AND committed_at >= to_timestamp($since_s)
 )
@@ -16,5 +16,6 @@ SELECT
     epoch_us(max(last_event_time)) AS newest_us
 FROM summaries
 LEFT JOIN recent USING (query_id, batch_id)
+WHERE $only::VARCHAR[] IS NULL OR list_contains($only::VARCHAR[], agent_id)
 GROUP BY agent_id
-HAVING bool_or(recent.batch_id IS NOT NULL) OR max(last_event_time) >= to_timestamp($since_s)
+HAVING $only::VARCHAR[] IS NOT NULL OR bool_or(recent.batch_id IS NOT NULL) OR max(last_event_time) >= to_timestamp($since_s)
