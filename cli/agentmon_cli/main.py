@@ -14,6 +14,8 @@ _STATUS = {("status",): "table", ("status", "--json"): "json"}
 
 def run() -> None:
     """What the console script calls: exits with the command's code."""
+    # Where pandas is installed, DuckDB imports it to ask of a bound value whether it is one of its: half a second.
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
     code = main()
     if _status_form() is not None:
         # All has been said. Taking DuckDB and the interpreter apart is a tenth of what status takes.

@@ -91,8 +91,8 @@ def test_help_loads_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     ("arguments", "heavy"),
     [
-        (["status", "--json"], ["pyarrow", "typer", "pydantic", "rich", "deltalake", "duckdb"]),
-        (["actions", "--limit", "0"], ["pyarrow"]),
+        (["status", "--json"], ["pandas", "pyarrow", "typer", "pydantic", "rich", "deltalake", "duckdb"]),
+        (["actions", "--limit", "0"], ["pandas", "pyarrow"]),
     ],
 )
 def test_reading_loads_no_more_than_it_needs(tmp_path: Path, arguments: list[str], heavy: list[str]) -> None:
