@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from agentmon.contracts.tables import TABLES
 from agentmon.lake.connection import Connection, duckdb_uri, query
 from agentmon.lake.reading import reading
 from agentmon.lake.selection import ALL, Rows, Selection, one_more
@@ -38,11 +39,12 @@ def _stream(lake: str, table: str, wanted: Selection, nameless: bool) -> Iterato
     Where few rows are wanted, twice as many days each time: a rare agent is found in few steps.
     """
     left = one_more(wanted.limit)
+    listing = query("listing").format(table=table, columns=", ".join(TABLES[table].own_column_names))
     with reading(lake, table) as con:
-        con.execute(query(table), _parameters(wanted, nameless, date.max, date.max, 0))
+        con.execute(listing, _parameters(wanted, nameless, date.max, date.max, 0))
         yield [d[0] for d in con.description or ()]
         for first, last in _spans(_days(con, lake, table, wanted), growing=left < ALL):
-            con.execute(query(table), _parameters(wanted, nameless, first, last, left))
+            con.execute(listing, _parameters(wanted, nameless, first, last, left))
             while found := con.fetchmany(_FETCH):
                 left -= len(found)
                 yield from found

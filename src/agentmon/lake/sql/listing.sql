@@ -1,9 +1,9 @@
 -- Rows of some days, newest first. event_date, the partition, keeps the other days' files unread.
 SELECT
     event_time, agent_id, session_id,
-    thought, confidence, context, thought_id,
+    {columns},
     event_id, time_source, kafka_topic, kafka_partition, kafka_offset
-FROM thoughts
+FROM {table}
 WHERE
     event_date BETWEEN $from_day AND $to_day
     AND event_time >= $since AND event_time < $until
