@@ -56,19 +56,21 @@ def java(_: Settings) -> Iterator[Finding]:
 
 def packages(_: Settings) -> Iterator[Finding]:
     """Versions that were tried together, and the jars that belong to them."""
+    from packaging.requirements import Requirement
+
     from agentmon.stack.jars import kafka_jars, spark_jars
 
     wrong = []
-    for line in requires("agentmon-stream") or ():
-        name, _separator, wanted = line.partition(";")[0].partition("==")
-        if "extra ==" in line:
+    for requirement in map(Requirement, requires("agentmon-stream") or ()):
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
+        wanted = str(requirement.specifier).removeprefix("==")
         try:
-            has = version(name.partition("[")[0])
+            has = version(requirement.name)
         except PackageNotFoundError:
             has = "missing"
-        if has != wanted.strip():
-            wrong.append(f"{name} is {has}, not {wanted.strip()}")
+        if has != wanted:
+            wrong.append(f"{requirement.name} is {has}, not {wanted}")
     if wrong:
         yield Finding(BROKEN, "; ".join(wrong), "only these versions were tried together", "make setup")
     else:
