@@ -32,7 +32,7 @@ def main() -> int:
         sys.stderr.write(f"agentmon: {error}\n")
         return int(error.exit_code)
     session = begin_session()
-    # Meanwhile: importing all of the job takes two seconds.
+    # Meanwhile: importing all of the job takes half a second to a second.
     from agentmon.stream.job import Options, run
 
     return run(settings, Options(arguments.accept_loss, arguments.accept_new_topics), session)

@@ -37,14 +37,15 @@ def read_running(
             _add_names(con, "running_distribution", agents, lambda agent: agent.distribution)
             _add_metrics(con, agents, since_s)
             _add_windows(con, agents, bounds)
-        others = "SELECT DISTINCT agent_id FROM summaries ANTI JOIN running USING (agent_id)"
-        return Running(agents, set() if only is not None else {name for (name,) in con.execute(others).fetchall()})
+        silent = con.execute("SELECT agent_id FROM known WHERE wanted IS NOT TRUE").fetchall()
+        return Running(agents, {name for (name,) in silent})
 
 
 def _agents(con: Connection, since_s: float, only: Collection[str] | None) -> dict[str, Agent]:
-    # The other queries ask for these agents only.
     bounds = {"since_s": since_s, "only": None if only is None else list(only)}
-    con.execute(f"CREATE TEMP TABLE running AS {query('running_agents')}", bounds)
+    con.execute(f"CREATE TEMP TABLE known AS {query('running_agents')}", bounds)
+    # The other queries ask for these agents only.
+    con.execute("CREATE TEMP TABLE running AS SELECT * EXCLUDE (wanted) FROM known WHERE wanted")
     return {
         name: Agent(
             events=events,

@@ -64,7 +64,7 @@ def read_ranges(spark: SparkSession, kafka: Mapping[str, str], ranges: Sequence[
 def fetch(rows: DataFrame, messages: int = 0) -> pa.Table:
     """The messages of such a frame as they came, here; `messages`: how many, about.
 
-    One task fetches a few, as one a partition costs more than they do; two fetch many in half the time.
+    One task fetches a few, as one a partition costs more than they do; one alone fetches many more slowly than they are read.
     """
     return rows.coalesce(1 + messages // _MESSAGES_A_TASK).toArrow()
 
