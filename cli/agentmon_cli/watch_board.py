@@ -137,7 +137,7 @@ class Board:
         if data.get("state") in ("resolved", "ok", "ended"):
             self.alerts.pop(name, None)
         else:
-            self.alerts[name] = f"{data.get('rule')} {data.get('agent_id') or ''} {data.get('why') or ''}"
+            self.alerts[name] = " ".join(str(data[part]) for part in ("rule", "agent_id", "why") if data.get(part))
 
     def _show(self, row: Mapping[str, Any]) -> None:
         at, agent, table = row["event_time"], row["agent_id"], row["table"]

@@ -144,7 +144,9 @@ def test_hostile_data_neither_breaks_the_screen_nor_reaches_the_terminal(
     terminal.until("live")
     rows = [action(text, agent=text[:40], error=text) for text in HOSTILE]
     send(own_broker[0], "agent.actions", *rows, b"\xff\xfe", b"", b"[1]", b'{"tool": NaN}')
-    send(own_broker[0], "agent.thoughts", *(thought(text, text[:40]) for text in HOSTILE), thought("the last"))
+    send(own_broker[0], "agent.thoughts", *(thought(text, text[:40]) for text in HOSTILE))
+    terminal.until("16 events")
+    send(own_broker[0], "agent.thoughts", thought("the last"))
     send(own_broker[0], "agent.monitor.frontend", b"{", {"type": "learning_update"}, {"type": "learning_update",
          "data": {"agent_id": "a", "recent_rewards": ["\x1b[2J"]}}, {"type": "alert_update", "data": {"why": HOSTILE[0]}})  # fmt: skip
     screen = terminal.until(lambda s: "the last" in s and "ALERT" in s)

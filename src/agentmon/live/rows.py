@@ -173,6 +173,8 @@ class LiveReader:
             if end - records[-1].offset > FALLEN_BEHIND:
                 got.skipped += end - CATCH_UP - records[-1].offset - 1
                 consumer.seek(place, end - CATCH_UP)
+        # Kafka hands over one partition after the other; a person reads in the order of sending.
+        got.rows.sort(key=lambda row: row["kafka_timestamp"] or taken)
         return got
 
     def _row(self, record: Any, taken: datetime) -> dict[str, Any]:
