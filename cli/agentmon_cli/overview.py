@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -69,38 +70,38 @@ def _agents(agents: list[dict[str, Any]], now: datetime) -> Any:
     table = _table("agent")
     for name in ("actions", "thoughts", "success", "reward"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("trend", no_wrap=True)
+    table.add_column("trend", justify="center", no_wrap=True)
     for name in ("runs", "p50", "p95", "seen"):
         table.add_column(name, justify="right", no_wrap=True)
-    for agent in agents:
-        arrow, style = TRENDS[agent["learning_trend"]]
-        table.add_row(
-            Text(shown(agent["agent_id"], 60)),
+    rows = [
+        (
+            shown(agent["agent_id"], 60),
             f"{agent['actions']:,}", f"{agent['thoughts']:,}",
             percent(agent["success_rate"]), number(agent["avg_reward"], 2),
-            Text(arrow, style, justify="center"),
+            Text(*TRENDS[agent["learning_trend"]]),
             f"{agent['sessions']:,}", duration(agent["p50_ms"]), duration(agent["p95_ms"]),
             ago(agent["last_event_time"], now).removesuffix(" ago"),
-        )  # fmt: skip
-    return table
+        )
+        for agent in agents
+    ]  # fmt: skip
+    return _filled(table, rows)
 
 
 def _tools(tools: list[dict[str, Any]]) -> Any:
-    from rich.text import Text
-
     table = _table("tool")
     table.add_column("used", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table.add_column("", style="cyan", no_wrap=True)
     for name in ("success", "reward"):
         table.add_column(name, justify="right", no_wrap=True)
     most = tools[0]["count"]
-    for tool in tools:
-        bar = "█" * max(1, round(_BAR * tool["count"] / most))
-        table.add_row(
-            Text(shown(tool["tool"], 60)), f"{tool['count']:,}", Text(bar, "cyan"),
+    rows = [
+        (
+            shown(tool["tool"], 60), f"{tool['count']:,}", "█" * max(1, round(_BAR * tool["count"] / most)),
             percent(tool["success_rate"]), number(tool["avg_reward"], 2),
-        )  # fmt: skip
-    return table
+        )
+        for tool in tools
+    ]  # fmt: skip
+    return _filled(table, rows)
 
 
 def _table(first: str) -> Any:
@@ -109,6 +110,19 @@ def _table(first: str) -> Any:
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0, header_style="bold")
     table.add_column(first, no_wrap=True, overflow="ellipsis")
+    return table
+
+
+def _filled(table: Any, rows: Iterable[tuple[Any, ...]]) -> Any:
+    """The table with rows of one line each, as one row of cells of many lines: a cell takes rich long, a line doesn't."""
+    from rich.text import Text
+
+    columns = [
+        Text("\n".join(column)) if isinstance(column[0], str) else Text("\n").join(column)
+        for column in zip(*rows, strict=True)
+    ]
+    if columns:
+        table.add_row(*columns)
     return table
 
 

@@ -84,7 +84,7 @@ def open_lake(lake: str, tables: Iterable[str] = TABLES) -> Iterator[Connection]
         for name in sorted(wanted):
             # A table that a newer version brings is missing until its job has run once.
             if _attach(con, lake, name):
-                shown = query("sealed_view").format(table=name) if name in _SEALED else f"FROM delta_{name}"
+                shown = query("sealed_view").format(source=f"delta_{name}") if name in _SEALED else f"FROM delta_{name}"
                 con.execute(f"CREATE VIEW {name} AS {shown}")
         yield con
 

@@ -89,11 +89,10 @@ def _pin(con: Connection, lake: str) -> dict[str, list[File]] | None:
 
 def _sealed_view(con: Connection, name: str, table: str, files: Sequence[File]) -> None:
     """A view over those rows of files of a table that belong to whole batches."""
-    _view(con, f"delta_{name}", table, files)
-    con.execute(f"CREATE VIEW {name} AS {query('sealed_view').format(table=name)}")
+    _view(con, name, table, files, query("sealed_view"))
 
 
-def _view(con: Connection, name: str, table: str, files: Sequence[File]) -> None:
+def _view(con: Connection, name: str, table: str, files: Sequence[File], shown: str = "FROM {source}") -> None:
     """A view over files of a table, with today's columns. Columns are only ever added: the oldest file has the fewest."""
     # The partition's is in the names of the files: taking it from a thousand of them is 0.1 s of CPU.
     wanted = [column for column in TABLES[table].columns if column.name != TABLES[table].partition]
@@ -104,10 +103,11 @@ def _view(con: Connection, name: str, table: str, files: Sequence[File]) -> None
     columns = ", ".join(f'"{c.name}"::{duckdb_type(c.type)} AS "{c.name}"' for c in wanted)
     paths = ", ".join(literal(file.path) for file in sorted(files, key=lambda file: file.written_ms))
     read = f"read_parquet([{paths}], hive_partitioning = false"
+    view = f"CREATE TEMP VIEW {name} AS {shown}"
     try:
-        con.execute(f"CREATE TEMP VIEW {name} AS SELECT {columns} FROM {read})")
+        con.execute(view.replace("{source}", f"(SELECT {columns} FROM {read}))"))
     except duckdb.BinderException:
         # Some are older than a column, so the columns of each have to be looked at: that opens every file once more.
         nulls = ", ".join(f'NULL::{duckdb_type(c.type)} AS "{c.name}"' for c in wanted)
         all_columns = f"(SELECT {nulls} WHERE false) UNION ALL BY NAME (FROM {read}, union_by_name = true))"
-        con.execute(f"CREATE TEMP VIEW {name} AS SELECT {columns} FROM ({all_columns})")
+        con.execute(view.replace("{source}", f"(SELECT {columns} FROM ({all_columns}))"))

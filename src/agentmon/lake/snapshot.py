@@ -62,7 +62,7 @@ def read_snapshot(con: Connection, lake: str, table: str) -> list[File] | None:
     if not log.is_dir():
         return None
     try:
-        return [_file(place, added) for added in _added(con, log)]
+        return [_file(str(place), added) for added in _added(con, log)]
     except (duckdb.Error, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise AgentmonError(f"can't read {place}: {' '.join(str(error).split())[:300]}") from error
 
@@ -99,7 +99,7 @@ def _check(reader: int, log: Path) -> None:
         raise NotPlainError(f"{log} has features that need Delta's own reader")
 
 
-def _file(place: Path, added: dict[str, Any]) -> File:
+def _file(place: str, added: dict[str, Any]) -> File:
     stats = json.loads(added.get("stats") or "{}")
     bounds = (stats.get(name) or {} for name in ("minValues", "maxValues", "nullCount"))
     return File(f"{place}/{unquote(added['path'])}", added["modificationTime"], stats.get("numRecords"), *bounds)
