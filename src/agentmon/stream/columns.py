@@ -9,11 +9,10 @@ from __future__ import annotations
 import gc
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import compress
-from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -33,6 +32,10 @@ from agentmon.stream.usual import NOTHING, Usual, usual
 
 
 class _Context(msgspec.Struct, gc=False):
+    result: str | list[msgspec.Raw] | dict[str, msgspec.Raw] | None = None
+
+
+class _RawContext(msgspec.Struct, gc=False):
     result: msgspec.Raw = NOTHING
 
 
@@ -44,8 +47,10 @@ _JSON = frozenset({"context", "data"})  # columns that keep JSON as it came
 
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_context = msgspec.json.Decoder(_Context).decode
+_decode_raw_context = msgspec.json.Decoder(_RawContext).decode
 
 Columns = dict[str, Any]
+Fields = Mapping[str, Sequence[Any]]
 
 
 def read_batch(messages: pa.Table, settings: Settings, batch: Batch) -> Parsed:
@@ -114,53 +119,56 @@ class Reader:
         return rows
 
     def _rows(self, table: str, messages: list[Usual], came: pa.RecordBatch) -> pa.Table:
-        columns = self._own(table, messages) | self._origin(messages, came)
-        columns["payload"] = came.column("value").cast(pa.string())
+        fields = _fields(messages)
+        columns = self._own(table, fields) | self._origin(fields, came)
+        columns["payload"] = came.column("value").view(pa.string())  # what is usual is UTF-8
         return pa.table([columns[name] for name in SCHEMAS[table].names], schema=SCHEMAS[table])
 
-    def _own(self, table: str, messages: list[Usual]) -> Columns:
+    def _own(self, table: str, fields: Fields) -> Columns:
         own = OWN_COLUMNS[table]
         texts = [name for name in own.texts if name not in _JSON]
-        columns: Columns = {name: _texts(_field(messages, name)) for name in texts}
-        columns |= {name: _numbers(_field(messages, name)) for name in own.numbers}
-        columns |= {name: _wholes(_field(messages, name)) for name in own.counts}
+        columns: Columns = {name: _texts(fields[name]) for name in texts}
+        columns |= {name: _numbers(fields[name]) for name in own.numbers}
+        columns |= {name: _wholes(fields[name]) for name in own.counts}
         if "context" in own.texts:
-            contexts = _field(messages, "context")
-            columns["context"] = pa.array(map(_json_text, contexts), pa.string())
+            contexts = list(map(_json_text, fields["context"]))
+            columns["context"] = pa.array(contexts, pa.string())
         if table in ("actions", "learning"):
-            columns["tool"] = pc.coalesce(_texts(_field(messages, "tool")), _texts(_field(messages, "name")))
+            columns["tool"] = pc.coalesce(_texts(fields["tool"]), _texts(fields["name"]))
         if table == "actions":
-            success = pa.array(_field(messages, "success"), pa.bool_())
+            success = pa.array(fields["success"], pa.bool_())
             columns["success"] = pc.coalesce(success, pc.greater(columns["reward"], 0.0))
-            said = map(_json_text, _field(messages, "result"))
-            columns["result"] = pa.array(map(self._result, said, contexts), pa.string())
+            said = map(_json_text, fields["result"])
+            columns["result"] = pa.array(map(self._result, said, fields["context"], contexts), pa.string())
         if table == "learning":
-            columns["total_events"] = _wholes(_field(messages, "total_events"))
-            columns |= {name: _numbers(_field(messages, name)) for name in ("success_rate", "avg_reward")}
-            columns["learning_trend"] = _texts(_field(messages, "learning_trend"))
-            columns["data"] = pa.nulls(len(messages), pa.string())
+            columns["total_events"] = _wholes(fields["total_events"])
+            columns |= {name: _numbers(fields[name]) for name in ("success_rate", "avg_reward")}
+            columns["learning_trend"] = _texts(fields["learning_trend"])
+            columns["data"] = pa.nulls(len(fields["data"]), pa.string())
         return columns
 
-    def _result(self, said: str | None, context: msgspec.Raw) -> str | None:
-        if said is not None or context is NOTHING:
+    def _result(self, said: str | None, context: msgspec.Raw, text: str | None) -> str | None:
+        """The result, else the one within the context, whose text `text` is."""
+        if said is not None or text is None or ('"result"' not in text and "\\" not in text):  # "r\u0065sult"
             return said
         try:
-            return _json_text(_decode_context(context).result)
+            found = _decode_context(context).result
+            return found if found is None or isinstance(found, str) else _json_text(_decode_raw_context(context).result)
         except msgspec.DecodeError:  # no object, or none that msgspec takes
             return as_text(within(json.loads(bytes(context)), "result", self._limits))
 
-    def _origin(self, messages: list[Usual], came: pa.RecordBatch) -> Columns:
+    def _origin(self, fields: Fields, came: pa.RecordBatch) -> Columns:
         readable_keys, stored_keys = _keys(came.column("key"))
         topics = came.column("topic").dictionary_encode()
         ids = pa.array([self._topic_ids.get(topic) for topic in topics.dictionary.to_pylist()], pa.string())
-        event_us, time_source = self._times(messages, came.column("timestamp_us"))
+        event_us, time_source = self._times(fields, came.column("timestamp_us"))
         return {
             "event_time": event_us.cast(_TIME),
             "event_date": event_us.cast(_TIME).cast(pa.date32()),
             "time_source": time_source,
-            "agent_id": _agents(messages, readable_keys),
-            "session_id": _not_empty(_texts(_field(messages, "session_id"))),
-            "event_id": _not_empty(_texts(_field(messages, "event_id"))),
+            "agent_id": _agents(fields, readable_keys),
+            "session_id": _not_empty(_texts(fields["session_id"])),
+            "event_id": _not_empty(_texts(fields["event_id"])),
             "kafka_topic": came.column("topic"),
             "kafka_topic_id": ids.take(topics.indices),
             "kafka_partition": came.column("partition"),
@@ -171,9 +179,10 @@ class Reader:
             "ingest_time": pa.repeat(pa.scalar(self._ingest_time, _TIME), len(came)),
         }
 
-    def _times(self, messages: list[Usual], kafka_us: pa.Array) -> tuple[pa.Array, pa.Array]:
+    def _times(self, fields: Fields, kafka_us: pa.Array) -> tuple[pa.Array, pa.Array]:
         """Event times in microseconds since 1970, and where they come from (contracts/event_time.py)."""
-        said = _microseconds([m.ts if m.timestamp is None else m.timestamp for m in messages])
+        told = zip(fields["timestamp"], fields["ts"], strict=True)
+        said = _microseconds([ts if timestamp is None else timestamp for timestamp, ts in told])
         kafka = kafka_us.fill_null(np.iinfo(np.int64).min).to_numpy(zero_copy_only=False)
         is_usable = (kafka >= _EARLIEST_US) & (kafka <= self._ingest_us + self._ahead_us)
         received = np.where(is_usable, kafka, self._ingest_us)
@@ -204,8 +213,10 @@ def _where(batch: pa.RecordBatch, wanted: Any) -> pa.RecordBatch:
     return batch.take(pa.array(indices))
 
 
-def _field(messages: list[Usual], name: str) -> list[Any]:
-    return list(map(attrgetter(name), messages))
+def _fields(messages: list[Usual]) -> Fields:
+    """Messages of one kind, at least one: by a field's name, what each has there."""
+    names = type(messages[0]).__struct_fields__
+    return dict(zip(names, zip(*map(msgspec.structs.astuple, messages), strict=True), strict=True))
 
 
 def _json_text(raw: msgspec.Raw) -> str | None:
@@ -221,7 +232,7 @@ def _json_text(raw: msgspec.Raw) -> str | None:
         return as_text(json.loads(text))
 
 
-def _texts(values: list[Any]) -> pa.Array:
+def _texts(values: Sequence[Any]) -> pa.Array:
     """Of texts, of whole numbers, or of both."""
     for kind in (pa.string(), pa.int64()):
         try:
@@ -231,16 +242,16 @@ def _texts(values: list[Any]) -> pa.Array:
     return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
-def _numbers(values: list[Any]) -> pa.Array:
+def _numbers(values: Sequence[Any]) -> pa.Array:
     numbers = pa.array(values, pa.float64())
     return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))
 
 
-def _wholes(values: list[Any]) -> pa.Array:
+def _wholes(values: Sequence[Any]) -> pa.Array:
     return pa.array([None if value is None else whole(value) for value in values], pa.int64())
 
 
-def _microseconds(values: list[Any]) -> Any:
+def _microseconds(values: Sequence[Any]) -> Any:
     """Microseconds since 1970 as doubles, which hold every usable time exactly; NaN where there is no time."""
     try:
         x = _numbers(values).to_numpy(zero_copy_only=False)
@@ -257,11 +268,11 @@ def _not_empty(texts: pa.Array) -> pa.Array:
     return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
 
 
-def _agents(messages: list[Usual], keys: pa.Array) -> pa.Array:
-    found = _not_empty(_texts(_field(messages, "agent_id")))
+def _agents(fields: Fields, keys: pa.Array) -> pa.Array:
+    found = _not_empty(_texts(fields["agent_id"]))
     if not found.null_count:
         return found
-    others = [_not_empty(_texts(_field(messages, name))) for name in ("container", "hostname")]
+    others = [_not_empty(_texts(fields[name])) for name in ("container", "hostname")]
     return pc.coalesce(found, _not_empty(keys), *others, "unknown")
 
 

@@ -80,7 +80,9 @@ _DECODERS = {
 }
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _CASE = np.uint8(0x20)  # the bit that [ and { differ in
-_ALL_DIGITS_ALIKE = bytes.maketrans(b"123456789", b"0" * 9)
+_OF_NUMBERS = b"0123456789.eE+-"
+_ALL_ALIKE = bytes.maketrans(_OF_NUMBERS, b"0" * len(_OF_NUMBERS))
+_IS_OF_NUMBERS = np.isin(np.arange(256, dtype=np.uint8), np.frombuffer(_OF_NUMBERS, np.uint8))
 _LONG_NUMBER = b"0" * MAX_NUMBER_LENGTH
 _LOOKED_AT = 10
 
@@ -124,10 +126,10 @@ def _plain(values: pa.BinaryArray, limits: Limits) -> Mask:
         plain &= values.is_valid().to_numpy(zero_copy_only=False)
     if not _are_utf8(values):
         plain &= np.array([_is_utf8(value) for value in values.to_pylist()], bool)
-    # Of so many digits in a row, all bytes that are looked at are digits: this many.
-    is_digit = text[:: MAX_NUMBER_LENGTH // _LOOKED_AT] - np.uint8(ord("0")) < 10
-    if b"\1" * _LOOKED_AT in is_digit.tobytes():
-        plain &= np.array([_LONG_NUMBER not in (v or b"").translate(_ALL_DIGITS_ALIKE) for v in values.to_pylist()])
+    # Of a number that is so long, this many of the bytes that are looked at are a number's, in a row.
+    looked_at = _IS_OF_NUMBERS[text[:: MAX_NUMBER_LENGTH // _LOOKED_AT]]
+    if b"\1" * _LOOKED_AT in looked_at.tobytes():
+        plain &= np.array([_LONG_NUMBER not in (v or b"").translate(_ALL_ALIKE) for v in values.to_pylist()])
     return plain
 
 

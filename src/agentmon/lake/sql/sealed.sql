@@ -4,9 +4,4 @@ CREATE TEMP TABLE sealed AS
 SELECT query_id, max(batch_id) AS batch_id, max(committed_at) AS committed_at
 FROM {ledger}
 WHERE kind = 'stored' AND query_id IS NOT NULL
-GROUP BY query_id;
--- Newest first: most rows that name a run are of the last ones.
-SET VARIABLE sealed = (
-    SELECT map(list(query_id ORDER BY committed_at DESC), list(batch_id ORDER BY committed_at DESC))
-    FROM sealed
-)
+GROUP BY query_id
