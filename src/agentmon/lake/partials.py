@@ -78,14 +78,8 @@ def _values(array: pa.Array) -> list[Any]:
     type_ = array.type
     if pa.types.is_timestamp(type_):
         array = array.cast(pa.int64())
-    if pa.types.is_struct(type_):
-        names = [field.name for field in type_]
-        return [dict(zip(names, row, strict=True)) for row in zip(*map(_values, array.flatten()), strict=True)]
     if pa.types.is_map(type_):
         items = list(zip(_values(array.keys), _values(array.items), strict=True))
         return [dict(items[a:b]) for a, b in pairwise(array.offsets.to_pylist())]
-    if pa.types.is_list(type_):
-        items = _values(array.values)
-        return [items[a:b] for a, b in pairwise(array.offsets.to_pylist())]
     plain: list[Any] = array.to_pylist()
     return plain

@@ -14,22 +14,23 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from agentmon.contracts.measures import quantile, trend
-from agentmon.contracts.running import MAX_NAMES, OTHER, Agent, Window, keep_recent
+from agentmon.contracts.measures import RECENT_REWARDS, quantile, trend
+from agentmon.contracts.running import MAX_NAMES, OTHER, Agent, Order, Window, keep_recent
 from agentmon.lake.partials import Partials, to_rows
+from agentmon.stream.newest import newest_of_each
 
 _COUNTS = ("actions", "thoughts", "learning", "metrics", "other", "quarantined")
 #: Columns of summaries that are taken in.
 _READ = [
     "window_start", "agent_id", "tool", *_COUNTS, "known", "successes", "errors", "action_reward_count", "action_reward_sum",
-    "learning_reward_count", "learning_reward_sum", "duration_buckets", "last_event_time", "recent_action_rewards",
-    "recent_learning_rewards",
+    "learning_reward_count", "learning_reward_sum", "duration_buckets", "last_event_time",
 ]  # fmt: skip
 
 
@@ -69,6 +70,10 @@ class Figures:
                 _count_in_window(agent.windows.setdefault(start, Window()), part, events)
             _count(agent, part, events)
             changed.add((part["agent_id"], start))
+        for kind in ("action", "learning"):
+            for agent_id, order, reward in _newest_rewards(summaries, kind):
+                agent = self.agents[agent_id]
+                keep_recent(agent.recent_action if kind == "action" else agent.recent_learning, order, reward)
         for agent_id, action, count in self.partials.distribution(batch):
             _count_name(self.agents[agent_id].distribution, action, count)
         for newest in self.partials.newest_metrics(batch):
@@ -123,14 +128,22 @@ def _count(agent: Agent, part: Mapping[str, Any], events: int) -> None:
     agent.successes += part["successes"]
     if part["actions"] and part["tool"] is not None:
         _count_name(agent.tools, part["tool"], part["actions"])
-    for kind, sums, recent in (
-        ("action", agent.action_rewards, agent.recent_action),
-        ("learning", agent.learning_rewards, agent.recent_learning),
-    ):
+    for kind, sums in (("action", agent.action_rewards), ("learning", agent.learning_rewards)):
         sums[0] += part[f"{kind}_reward_count"]
         sums[1] += part[f"{kind}_reward_sum"]
-        for r in part[f"recent_{kind}_rewards"]:
-            keep_recent(recent, (r["event_time"], r["kafka_partition"], r["kafka_offset"]), r["reward"])
+
+
+def _newest_rewards(summaries: pa.Table, kind: str) -> Iterator[tuple[str, Order, float]]:
+    """The newest rewards of each agent, of all its windows and tools."""
+    lists = summaries[f"recent_{kind}_rewards"].combine_chunks()
+    rewards = lists.flatten()
+    agents = summaries["agent_id"].combine_chunks().take(pc.list_parent_indices(lists)).dictionary_encode()
+    names = ("event_time", "kafka_partition", "kafka_offset")
+    order = [pc.struct_field(rewards, name).cast(pa.int64()).to_numpy() for name in names]
+    newest = newest_of_each(agents.indices.to_numpy(), *order, most=RECENT_REWARDS)
+    orders = zip(*(numbers[newest].tolist() for numbers in order), strict=True)
+    values = pc.struct_field(rewards, "reward").take(pa.array(newest)).to_pylist()
+    return zip(agents.take(pa.array(newest)).to_pylist(), orders, values, strict=True)
 
 
 def _count_in_window(window: Window, part: Mapping[str, Any], events: int) -> None:

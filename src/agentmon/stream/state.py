@@ -10,7 +10,7 @@ from agentmon.contracts.running import Agent
 from agentmon.stream.figures import iso
 
 #: Agents that are measured; the others are taken to be like these.
-_SAMPLE = 50
+_SAMPLE = 10
 
 
 def state_of(agents: dict[str, Agent], watermark_s: float) -> dict[str, Any]:

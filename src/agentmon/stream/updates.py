@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from agentmon.contracts.tables import ACTIONS, THOUGHTS
+from agentmon.stream.newest import newest_of_each
 from agentmon.stream.parsed import Parsed, side_by_side
 
 #: (agent_id, {type, data, id})
@@ -34,11 +35,8 @@ def row_updates(parsed: Parsed, limit: int) -> list[Message]:
     agents = rows["agent_id"].combine_chunks().dictionary_encode()
     us, offsets = rows["event_time"].cast(pa.int64()).to_numpy(), rows["kafka_offset"].to_numpy()
     codes = agents.indices.to_numpy()
-    # Row numbers, agent by agent in order of time; the last ones of each are its newest.
-    ordered = np.lexsort((offsets, us, codes))
-    ends = np.cumsum(np.bincount(codes))
-    limit = min(limit, max(1, MOST // len(ends)))
-    newest = ordered[ends[codes[ordered]] - np.arange(len(ordered)) <= limit]
+    limit = min(limit, max(1, MOST // len(agents.dictionary)))
+    newest = newest_of_each(codes, us, offsets, most=limit)
     newest = newest[np.lexsort((offsets[newest], us[newest]))][-MOST:]
     tables = [table for table in _KINDS for _ in range(parsed[table].num_rows)]
     first = {"actions": 0, "thoughts": parsed["actions"].num_rows}
