@@ -47,6 +47,7 @@ TopicIds = Callable[[], tuple[str, Mapping[str, str]]]
 class _Fetched(NamedTuple):
     messages: pa.Table
     end: Offsets
+    caught_up: bool
     cluster_id: str
     topic_ids: Mapping[str, str]
 
@@ -116,7 +117,9 @@ class MonitorQuery:
             # Asked each time: rows of a topic that was made anew must not pass for rows of the old one.
             cluster_id, topic_ids = self._topic_ids()
             self.asked_for = sum(r.end - r.start for r in ranges_between(self._fetched, end, topic_ids))
-            self._taker.put(_Fetched(fetch(rows, self.asked_for), end, cluster_id, topic_ids))
+            # Spark rounds each partition's share of `most`.
+            caught_up = self.asked_for < self._most // 2
+            self._taker.put(_Fetched(fetch(rows, self.asked_for), end, caught_up, cluster_id, topic_ids))
             self._fetched.update(end)
 
     def _take(self, came: _Fetched) -> None:
@@ -136,7 +139,7 @@ class MonitorQuery:
         self._position.update(came.end)
         newest = row_updates(parsed, settings.newest_rows)
         self._send([*newest, *figures.messages(changed, position_name(self._position, topic_ids))])
-        self.writer.add(pile, parsed, summaries, came.end)
+        self.writer.add(pile, parsed, summaries, came.end, caught_up=came.caught_up)
         figures.drop_silent(time.time())
         if time.monotonic() > self._told_state + _STATE_S:
             self._told_state = time.monotonic()

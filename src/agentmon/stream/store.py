@@ -54,11 +54,12 @@ class Store:
             counted = side_by_side(parsed, COUNTED)
             chosen["summaries"] = self._partials.summaries(counted) if summaries is None else summaries
             chosen["sessions"] = self._partials.sessions(counted)
-        chosen["ledger"] = ledger_rows(batch, "stored", messages=_messages(parsed))
+        messages = _messages(parsed)
         with self._commit_lock():
             for name, rows in chosen.items():
                 if rows.num_rows:
                     self._append(name, rows, batch)
+            self._append("ledger", ledger_rows(batch, "stored", messages=messages), batch)
         return stored
 
     def note(self, batch: Batch, kind: str, note: str) -> None:

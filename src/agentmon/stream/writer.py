@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 #: Parts' summaries are stored as they are where a row stands for so many messages at least.
 _MESSAGES_A_SUMMARY = 20
 
+#: A pile of so many rows does not wait for more where Kafka has no more for now.
+_WORTH_A_COMMIT = 25_000
+
 #: Next offset per (topic, partition).
 Offsets = dict[tuple[str, int], int]
 
@@ -38,6 +41,7 @@ class Pile:
     end: Offsets
     parts: list[tuple[Parsed, pa.Table]] = field(default_factory=list)  # rows, and their summaries
     begun: float = field(default_factory=time.monotonic)
+    caught_up: bool = False  # with the end of Kafka, as far as that was known
 
     @property
     def rows(self) -> int:
@@ -92,14 +96,15 @@ class LakeWriter(threading.Thread):
             self._pile.topic_ids = topic_ids  # there may be a topic more
             return self._pile
 
-    def add(self, pile: Pile, parsed: Parsed, summaries: pa.Table, end: Offsets) -> None:
-        """Pile up one micro-batch that ends at these offsets."""
+    def add(self, pile: Pile, parsed: Parsed, summaries: pa.Table, end: Offsets, *, caught_up: bool) -> None:
+        """Pile up one micro-batch that ends at these offsets; `caught_up`: Kafka had no more."""
         with self._changed:
             self.check()
             if self._pile is not pile:  # its earlier micro-batches were committed meanwhile
                 pile = self._pile = Pile(pile.ingest_time, pile.cluster_id, pile.topic_ids, {})
             pile.parts.append((parsed, summaries))
             pile.end.update(end)
+            pile.caught_up = caught_up
             self._changed.notify_all()
 
     def flush(self) -> None:
@@ -139,7 +144,8 @@ class LakeWriter(threading.Thread):
                 if pile is not None and pile.parts:
                     # The first one at once: who has started a job waits for its first rows.
                     wait_s = pile.begun + (self._interval_s if self._batches else 0) - time.monotonic()
-                    if self._hurried or self._stopping or wait_s <= 0 or pile.rows >= self._max_rows:
+                    enough = _WORTH_A_COMMIT if pile.caught_up else self._max_rows
+                    if self._hurried or self._stopping or wait_s <= 0 or pile.rows >= enough:
                         self._pile, self._writing = None, True
                         self._changed.notify_all()
                         return pile

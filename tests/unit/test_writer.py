@@ -1,0 +1,90 @@
+"""When piled-up micro-batches become a batch of the lake, on real tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+
+import pytest
+from deltalake import DeltaTable
+from tests.builders import parsed, row
+
+from agentmon.lake.partials import COUNTED, Partials
+from agentmon.settings import Settings
+from agentmon.stream import writer as writing
+from agentmon.stream.batch import Batch
+from agentmon.stream.parsed import side_by_side
+from agentmon.stream.store import Store
+from agentmon.stream.tables import create_missing
+from agentmon.stream.writer import LakeWriter
+
+PLACE = ("agent.actions", 0)
+IDS = {"agent.actions": "id"}
+
+
+class Written:
+    """A writer that waits an hour for more, once it has written its first batch; how many messages each batch had."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.batches: list[int] = []
+        self._written = Event()
+        self._end = 0
+        self.writer = LakeWriter(Store(settings), "run", {PLACE: 0}, self._on_stored, interval_s=3_600, max_rows=100)
+        self.writer.start()
+
+    def _on_stored(self, batch: Batch, *_: object) -> None:
+        self.batches.append(batch.messages)
+        self._written.set()
+
+    def add(self, count: int, *, caught_up: bool) -> None:
+        rows = parsed(*(row(offset=self._end + n) for n in range(count)))
+        self._end += count
+        pile = self.writer.begin("cluster", IDS)
+        summaries = Partials(60).summaries(side_by_side(rows, COUNTED))
+        self.writer.add(pile, rows, summaries, {PLACE: self._end}, caught_up=caught_up)
+
+    def next(self) -> int:
+        assert self._written.wait(20)
+        self._written.clear()
+        return self.batches[-1]
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Written]:
+    monkeypatch.setattr(writing, "_WORTH_A_COMMIT", 10)
+    settings = Settings(home=tmp_path)
+    create_missing(settings.lake)
+    found = Written(settings)
+    found.add(1, caught_up=True)
+    assert found.next() == 1, "the first batch does not wait"
+    yield found
+    found.writer.close()
+    found.writer.check()
+
+
+def test_what_is_left_of_a_backlog_does_not_wait_for_more(written: Written) -> None:
+    written.add(30, caught_up=False)
+    written.add(2, caught_up=True)
+    assert written.next() == 32
+
+
+def test_a_few_wait_for_more_and_many_do_while_kafka_has_more(written: Written) -> None:
+    written.add(9, caught_up=True)
+    written.add(90, caught_up=False)
+    time.sleep(0.3)
+    assert written.batches == [1]
+    written.add(1, caught_up=False)
+    assert written.next() == 100, "as many as a batch may have"
+
+
+def test_a_batch_is_sealed_after_its_rows_are_in_the_tables(written: Written, tmp_path: Path) -> None:
+    before = datetime.now(UTC)
+    written.add(30, caught_up=True)
+    written.next()
+    table, ledger = (DeltaTable(tmp_path / "lake" / name) for name in ("actions", "ledger"))
+    stored = datetime.fromtimestamp(table.history(1)[0]["timestamp"] / 1000, UTC)
+    sealed = max(ledger.to_pyarrow_table()["committed_at"].to_pylist())
+    assert before < stored < sealed.astimezone(UTC) < datetime.now(UTC)
