@@ -99,10 +99,17 @@ def test_what_is_too_much_for_the_memory_is_fetched_in_smaller_steps(
 ) -> None:
     life.make_topic("agent.huge")
     life.send("agent.huge", 150, text="x" * 900_000)  # more than spark.driver.maxResultSize
+    caplog.set_level("INFO", "agentmon")
     with life.job() as running:
         life.wait_sealed("agent.huge", 150, running)
+        life.send("agent.huge", 300, text="x")
+        life.wait_sealed("agent.huge", 450, running)
     (told,) = [text for text in caplog.messages if "too large for the memory" in text]
-    assert told.endswith("from here on 18 messages at most")
+    assert told == "150 messages were too large for the memory: now 18 at once"
+    assert not [text for text in caplog.messages if "started again" in text]
+    assert life.rows("SELECT count(*), count(DISTINCT kafka_offset) FROM events WHERE kafka_topic = 'agent.huge'") == [
+        (450, 450)
+    ]
 
 
 def test_every_write_is_under_the_lock_that_other_processes_take(life: Life) -> None:

@@ -31,9 +31,10 @@ from agentmon.live.client import spark_options
 from agentmon.live.frontend import FrontendPublisher
 from agentmon.live.topics import wanted_topics
 from agentmon.settings import Settings
-from agentmon.stream.batch import Batch, Range, in_steps, now
+from agentmon.stream.batch import Batch, Range, now
 from agentmon.stream.columns import read_batch
 from agentmon.stream.compact import Compactor
+from agentmon.stream.fetching import Fetcher
 from agentmon.stream.kafka import KafkaView
 from agentmon.stream.locks import FileLock, hold_alone
 from agentmon.stream.monitor import NAME, MonitorQuery
@@ -41,7 +42,6 @@ from agentmon.stream.parsed import joined
 from agentmon.stream.progress import Listener, ProgressFile
 from agentmon.stream.repeats import move_repeats
 from agentmon.stream.resume import Plan, gone, plan, still_there, unsealed_batch
-from agentmon.stream.source import fetch, read_ranges
 from agentmon.stream.status import JobStatus
 from agentmon.stream.store import Store, Stored
 from agentmon.stream.tables import create_missing
@@ -58,8 +58,6 @@ _LOOK_S = 0.25
 
 #: Messages fetched in one step at the most: few enough that one is parsed while another is fetched.
 _MICRO_BATCH = 50_000
-#: What Spark and the JVM say of a micro-batch that is too large for them.
-_TOO_LARGE = ("spark.driver.maxResultSize", "OutOfMemoryError", "Java heap space")
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ class Job:
         self._stopping = stopping
         self._before_write = before_write
         self._kafka = KafkaView(settings)
-        self._most = self._asked_for = min(_MICRO_BATCH, settings.max_batch_messages)
+        self._most = min(_MICRO_BATCH, settings.max_batch_messages)
         self._progress = ProgressFile(settings.run / "progress.json")
         self._parent = os.getppid() if "PYSPARK_GATEWAY_PORT" in os.environ else None
 
@@ -228,12 +226,9 @@ class Job:
         if left:
             self._put_on_record(gone(batch, left), batch.cluster_id, note)
             again = Batch(batch.query_id, batch.batch_id, left, batch.ingest_time, batch.cluster_id)
-            kafka = spark_options(self._settings)
             # In steps, as it came: all of its micro-batches at once may be more than the memory takes.
-            steps = (
-                fetch(read_ranges(self._session(), kafka, step), self._most) for step in in_steps(left, self._most)
-            )
-            parsed = joined(read_batch(messages, self._settings, again) for messages in steps)
+            fetcher = Fetcher(self._session(), spark_options(self._settings), self._most)
+            parsed = joined(read_batch(messages, self._settings, again) for _, messages in fetcher.steps(left))
             self._store.store(move_repeats(parsed, self._settings.lake, left), again)
         else:
             self._store.note(batch, "lost", note)
@@ -267,7 +262,6 @@ class Job:
             try:
                 yield query, running
             finally:
-                self._asked_for = query.asked_for
                 query.stop_after_batch()
 
     def _on_stored(self, _: Batch, stored: Stored, position: Offsets) -> None:
@@ -294,9 +288,6 @@ class Job:
                 f"the disk is full ({os.strerror(errno.ENOSPC)}): what the ledger has is safe, the rest stays in Kafka; free some room",
                 10.0,
             )
-        elif any(sign in str(error) for sign in _TOO_LARGE) and self._most > 1:
-            self._most = max(1, min(self._most, self._asked_for) // 8)
-            log.warning("a micro-batch was too large for the memory: from here on %d messages at most", self._most)
         elif failures > _RESTARTS:
             raise AgentmonError(
                 f"the job failed {failures} times within {_RESTART_SPAN_S:.0f} s, last: {text}"

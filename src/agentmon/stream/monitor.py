@@ -26,10 +26,11 @@ from agentmon.lake.running import Running, read_running
 from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, parse_offsets, ranges_between, render_offsets
 from agentmon.stream.columns import read_batch
+from agentmon.stream.fetching import Fetcher, messages_of
 from agentmon.stream.figures import Figures
 from agentmon.stream.parsed import side_by_side
 from agentmon.stream.repeats import has_marks, move_repeats
-from agentmon.stream.source import fetch, read_stream
+from agentmon.stream.source import read_stream
 from agentmon.stream.stage import Stage
 from agentmon.stream.state import state_of
 from agentmon.stream.store import Store, Stored
@@ -80,8 +81,6 @@ class MonitorQuery:
         self._checkpoint = checkpoint
         self._most = most
         self._fetched: Offsets = dict(start)
-        #: Messages of the micro-batch that was fetched last, or could not be.
-        self.asked_for = most
         self._position: Offsets = dict(start)
         self._running = threading.Lock()
         self._stopping = False
@@ -98,6 +97,7 @@ class MonitorQuery:
 
     def query(self, spark: SparkSession, kafka: Mapping[str, str]) -> DataStreamWriter:
         """The query, not yet started; the threads must be."""
+        self._fetcher = Fetcher(spark, kafka, self._most)
         rows = read_stream(spark, kafka, self._fetched, maxOffsetsPerTrigger=str(self._most))
         interval = min(self._settings.live_interval_s, self._settings.monitor_interval_s)
         return (
@@ -116,11 +116,13 @@ class MonitorQuery:
                 return  # Spark begins with a batch, whether or not there is anything to read
             # Asked each time: rows of a topic that was made anew must not pass for rows of the old one.
             cluster_id, topic_ids = self._topic_ids()
-            self.asked_for = sum(r.end - r.start for r in ranges_between(self._fetched, end, topic_ids))
+            ranges = ranges_between(self._fetched, end, topic_ids)
             # Spark rounds each partition's share of `most`.
-            caught_up = self.asked_for < self._most // 2
-            self._taker.put(_Fetched(fetch(rows, self.asked_for), end, caught_up, cluster_id, topic_ids))
-            self._fetched.update(end)
+            caught_up = messages_of(ranges) < self._most // 2
+            self._fetched = {**dict.fromkeys(end, 0), **self._fetched}
+            for step, messages in self._fetcher.steps(ranges, rows):
+                self._fetched.update({(r.topic, r.partition): r.end for r in step})
+                self._taker.put(_Fetched(messages, dict(self._fetched), caught_up, cluster_id, topic_ids))
 
     def _take(self, came: _Fetched) -> None:
         settings, topic_ids = self._settings, came.topic_ids
