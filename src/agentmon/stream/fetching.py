@@ -8,6 +8,7 @@ steps are as large as before.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ from agentmon.stream.source import fetch, read_ranges
 log = logging.getLogger(__name__)
 
 #: What is fetched in one step, bytes: less than spark.driver.maxResultSize (conf/), as sizes vary.
-_BYTES_AT_ONCE = 72 * 1024 * 1024
+_BYTES_AT_ONCE = 80 * 1024 * 1024
 #: What Spark and the JVM say of a step that is too large for them.
 _TOO_LARGE = ("spark.driver.maxResultSize", "OutOfMemoryError", "Java heap space")
 
@@ -40,7 +41,8 @@ class Fetcher:
         """
         left = list(ranges)
         while left:
-            step = next(in_steps(left, self._at_once))
+            steps = math.ceil(messages_of(left) / self._at_once)
+            step = next(in_steps(left, math.ceil(messages_of(left) / steps)))
             frame = rows if rows is not None and step == list(ranges) else read_ranges(self._spark, self._kafka, step)
             asked = messages_of(step)
             try:
