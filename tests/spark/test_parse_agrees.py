@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -173,16 +172,10 @@ def same(patient: Any, quick: Any) -> bool:
 
 
 def parsed_json(text: str) -> Any:
-    """JSON that compares equal only where it says the same: Python takes 1, 1.0 and True for equal.
-
-    A number beyond a double is its infinity's name, as contracts/'s reader writes it.
-    """
-    return json.loads(text, parse_int=lambda n: ("int", n), parse_float=_double, parse_constant=str)
-
-
-def _double(digits: str) -> Any:
-    number = float(digits)
-    return ("float", number) if math.isfinite(number) else f"{'-' if number < 0 else ''}Infinity"
+    """JSON that compares equal only where it says the same: Python takes 1, 1.0 and True for equal."""
+    return json.loads(
+        text, parse_int=lambda n: ("int", n), parse_float=lambda n: ("float", float(n)), parse_constant=str
+    )
 
 
 def describe(difference: tuple[dict[str, Any], dict[str, tuple[Any, Any]]]) -> str:

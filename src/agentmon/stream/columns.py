@@ -1,8 +1,7 @@
 """What contracts/message.py says of one message, for many: a column at a time.
 
 Most are usual (stream/usual.py). The others go through contracts/'s reader, which is the definition: a property test
-holds the two together. They differ in JSON that is stored as text: here its white space and its numbers beyond a double
-are left as they came.
+holds the two together. They differ in the white space of JSON that is stored as text: here it is left as it came.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from agentmon.contracts.json_text import MAX_NAME_LENGTH, MAX_NUMBER_LENGTH
+from agentmon.contracts.json_text import BLANKS, MAX_NAME_LENGTH
 from agentmon.contracts.message import Limits
 
 _Text = str | None
@@ -79,12 +79,22 @@ _DECODERS = {
     for table, shape in {"actions": Action, "thoughts": Thought, "learning": Learning, "events": Usual}.items()
 }
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_CASE = np.uint8(0x20)  # the bit that [ and { differ in
-_OF_NUMBERS = b"0123456789.eE+-"
-_ALL_ALIKE = bytes.maketrans(_OF_NUMBERS, b"0" * len(_OF_NUMBERS))
-_IS_OF_NUMBERS = np.isin(np.arange(256, dtype=np.uint8), np.frombuffer(_OF_NUMBERS, np.uint8))
-_LONG_NUMBER = b"0" * MAX_NUMBER_LENGTH
+_CASE = np.uint8(0x20)  # the bit that E and e, [ and { differ in
+_DIGITS = b"0123456789"
+_ALL_ALIKE = bytes.maketrans(_DIGITS, b"0" * len(_DIGITS))
+#: Of a number that is too long, or that is beyond a double without an exponent of three digits, so many are in a row.
+_LONG_NUMBER = b"0" * 200
 _LOOKED_AT = 10
+_AT_ONCE = 250  # messages: what numpy makes of more falls out of the caches, and is new pages each time
+_USUAL_NUMBER = 24  # characters, at the most
+
+
+def _one_of(characters: str) -> Any:
+    return np.isin(np.arange(256, dtype=np.uint8), np.frombuffer(characters.encode(), np.uint8))
+
+
+_IS_OF_NUMBERS, _IS_BEFORE_NUMBERS, _IS_AFTER_NUMBERS = map(_one_of, ("0123456789.-", f":,[{BLANKS}", f",]}}{BLANKS}"))
+
 
 Mask = Any  # an array of numpy's, of bool
 
@@ -94,7 +104,7 @@ def usual(values: pa.BinaryArray, table: str, limits: Limits) -> tuple[Mask, lis
     decoder = _DECODERS.get(table)
     if decoder is None or not len(values):
         return np.zeros(len(values), bool), []
-    plain = _plain(values, limits)
+    plain = np.concatenate([_plain(values.slice(at, _AT_ONCE), limits) for at in range(0, len(values), _AT_ONCE)])
     told = values.to_pylist()
     if plain.all():
         try:
@@ -119,18 +129,49 @@ def _plain(values: pa.BinaryArray, limits: Limits) -> Mask:
     text = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
     ends = ends - ends[0]
     lengths = np.diff(ends)
-    brackets = np.flatnonzero((text | _CASE) == ord("{"))
+    lower = text | _CASE
+    brackets = np.flatnonzero(lower == ord("{"))
     depths = np.diff(np.searchsorted(brackets, ends))  # at the most
     plain: Mask = (lengths > 0) & (lengths <= min(limits.max_bytes, MAX_NAME_LENGTH)) & (depths <= limits.max_depth)
     if values.null_count:
         plain &= values.is_valid().to_numpy(zero_copy_only=False)
     if not _are_utf8(values):
         plain &= np.array([_is_utf8(value) for value in values.to_pylist()], bool)
-    # Of a number that is so long, this many of the bytes that are looked at are a number's, in a row.
-    looked_at = _IS_OF_NUMBERS[text[:: MAX_NUMBER_LENGTH // _LOOKED_AT]]
+    # Of so many digits in a row, this many of the bytes that are looked at are digits, in a row.
+    looked_at = _are_digits(text[:: len(_LONG_NUMBER) // _LOOKED_AT])
     if b"\1" * _LOOKED_AT in looked_at.tobytes():
         plain &= np.array([_LONG_NUMBER not in (v or b"").translate(_ALL_ALIKE) for v in values.to_pylist()])
+    for odd in (_huge_exponents(text, lower), _minus_zeros(text)):
+        plain[np.searchsorted(ends, odd, "right") - 1] = False
     return plain
+
+
+def _huge_exponents(text: Any, lower: Any) -> Any:
+    """Where numbers have exponents of three digits and more, not negative: what is beyond a double is among them.
+
+    In JSON that is stored as text contracts/'s reader writes these, and whole zeros with a minus, in its own way.
+    """
+    at = 1 + np.flatnonzero((lower[1:-4] == ord("e")) & _are_digits(text[:-5]))
+    digits = at + 1 + (text[at + 1] == ord("+"))
+    at = at[_are_digits(text[digits]) & _are_digits(text[digits + 1]) & _are_digits(text[digits + 2])]
+    return at[_are_numbers_before(text, at)]
+
+
+def _minus_zeros(text: Any) -> Any:
+    """Where a whole number is -0."""
+    at = np.flatnonzero((text[:-2] == ord("-")) & (text[1:-1] == ord("0")))
+    return at[_IS_AFTER_NUMBERS[text[at + 2]]]
+
+
+def _are_numbers_before(text: Any, at: Any) -> Mask:
+    """Whether a number may begin before these positions, not a name or an id; what is longer than usual may."""
+    for _ in range(_USUAL_NUMBER):
+        at = at - _IS_OF_NUMBERS[text[at - 1]]
+    return _IS_BEFORE_NUMBERS[text[at - 1]] | _IS_OF_NUMBERS[text[at - 1]]
+
+
+def _are_digits(text: Any) -> Mask:
+    return (text - np.uint8(ord("0"))) < len(_DIGITS)
 
 
 def _are_utf8(values: pa.Array) -> bool:
