@@ -18,25 +18,6 @@ def local_path(uri: str) -> Path:
     return Path(uri.removeprefix("file://").removeprefix("file:"))
 
 
-def _open(uri: str) -> tuple[Any, str]:
-    from pyarrow import fs
-
-    if is_local(uri):
-        return fs.LocalFileSystem(), str(local_path(uri))
-    found: tuple[Any, str] = fs.FileSystem.from_uri(uri.replace("s3a://", "s3://", 1))
-    return found
-
-
-def read_text(uri: str) -> str | None:
-    """A small file's text; None where there is no such file."""
-    filesystem, path = _open(uri)
-    try:
-        with filesystem.open_input_stream(path) as stream:
-            return str(stream.read().decode())
-    except FileNotFoundError:
-        return None
-
-
 def newest_commits(table_uri: str) -> Iterator[dict[str, Any]]:
     """The commitInfo of a Delta table's commits, newest first, as far as its log goes; nothing where there is no table.
 
@@ -44,7 +25,11 @@ def newest_commits(table_uri: str) -> Iterator[dict[str, Any]]:
     """
     from pyarrow import fs
 
-    filesystem, path = _open(f"{table_uri}/_delta_log")
+    log = f"{table_uri}/_delta_log"
+    if is_local(log):
+        filesystem, path = fs.LocalFileSystem(), str(local_path(log))
+    else:
+        filesystem, path = fs.FileSystem.from_uri(log.replace("s3a://", "s3://", 1))
     listing = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
     names = sorted(
         (i.path for i in listing if i.base_name.endswith(".json") and i.base_name[:20].isdigit()), reverse=True

@@ -20,7 +20,6 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import DataStreamWriter
 
-from agentmon.lake.files import read_text
 from agentmon.lake.partials import COUNTED
 from agentmon.lake.running import Running, read_running
 from agentmon.settings import Settings
@@ -39,6 +38,13 @@ from agentmon.stream.writer import LakeWriter, Offsets
 
 NAME = "monitor"
 
+#: The ledger is the checkpoint. Spark's own, two files a micro-batch that it would wait for, is written once, beside
+#: the first. The third lets foreachBatch have it: Spark does not, as batches may change their ends after a crash.
+_NO_CHECKPOINT = {
+    "asyncProgressTrackingEnabled": "true",
+    "asyncProgressTrackingCheckpointIntervalMs": str(2**62),
+    "_asyncProgressTrackingOverrideSinkSupportCheck": "true",
+}
 #: What the figures keep is looked up at most so often, seconds.
 _STATE_S = 10.0
 
@@ -85,6 +91,7 @@ class MonitorQuery:
         self._running = threading.Lock()
         self._stopping = False
         self._figures: Figures | None = None
+        self._execution: Any = None  # Spark's StreamExecution
         self._taker = Stage("taker", self._take)
         self.writer = LakeWriter(
             store,
@@ -97,21 +104,23 @@ class MonitorQuery:
 
     def query(self, spark: SparkSession, kafka: Mapping[str, str]) -> DataStreamWriter:
         """The query, not yet started; the threads must be."""
+        self._streams = spark.streams
         self._fetcher = Fetcher(spark, kafka, self._most)
         rows = read_stream(spark, kafka, self._fetched, maxOffsetsPerTrigger=str(self._most))
         interval = min(self._settings.live_interval_s, self._settings.monitor_interval_s)
         return (
             rows.writeStream.queryName(NAME)
             .option("checkpointLocation", self._checkpoint)
+            .options(**_NO_CHECKPOINT)
             .trigger(processingTime=f"{round(interval * 1000)} milliseconds")
             .foreachBatch(self._on_batch)
         )
 
-    def _on_batch(self, rows: DataFrame, batch_id: int) -> None:
+    def _on_batch(self, rows: DataFrame, _: int) -> None:
         with self._running:
             if self._stopping:
                 return
-            end = offsets_of(self._checkpoint, batch_id)
+            end = self._end()
             if end == self._fetched:
                 return  # Spark begins with a batch, whether or not there is anything to read
             # Asked each time: rows of a topic that was made anew must not pass for rows of the old one.
@@ -123,6 +132,13 @@ class MonitorQuery:
             for step, messages in self._fetcher.steps(ranges, rows):
                 self._fetched.update({(r.topic, r.partition): r.end for r in step})
                 self._taker.put(_Fetched(messages, dict(self._fetched), caught_up, cluster_id, topic_ids))
+
+    def _end(self) -> Offsets:
+        """Where the micro-batch ends that runs now."""
+        if self._execution is None:
+            running = next(query for query in self._streams.active if query.name == NAME)
+            self._execution = running._jsq.streamingQuery()
+        return parse_offsets(self._execution.availableOffsets().values().head().json())
 
     def _take(self, came: _Fetched) -> None:
         settings, topic_ids = self._settings, came.topic_ids
@@ -200,14 +216,3 @@ def position_name(end: Mapping[tuple[str, int], int], topic_ids: Mapping[str, st
     """A short name of a position: the same offsets of the same topics always give the same."""
     text = render_offsets(end) + json.dumps({t: topic_ids.get(t) for t, _ in sorted(end)})
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def offsets_of(checkpoint: str, batch_id: int) -> Offsets:
-    """Where a micro-batch ends, from Spark's own log of offsets (written before the batch runs).
-
-    Source: org.apache.spark.sql.execution.streaming.OffsetSeqLog: a version line, a line of metadata, a line a source.
-    """
-    text = read_text(f"{checkpoint}/offsets/{batch_id}")
-    if text is None:
-        raise RuntimeError(f"no offsets of batch {batch_id} under {checkpoint}")
-    return parse_offsets(text.splitlines()[2])
