@@ -27,6 +27,7 @@ from agentmon.live.topics import describe
 from agentmon.settings import Settings
 from agentmon.stack.addresses import LOOPBACK
 from agentmon.stack.broker import Broker
+from agentmon.stream.monitor import NAME
 from agentmon.stream.resume import ACCEPT_LOSS, ACCEPT_NEW_TOPICS, unsealed_batch
 
 Audit = Callable[[], tuple[int, dict[str, list[dict[str, Any]]]]]
@@ -85,6 +86,8 @@ def test_topics_that_come_later_are_read_without_a_restart(life: Life, audit: Au
         send_transactions(life, "agent.transactions")
         life.wait_sealed("agent.later", 3, running)
         life.wait_sealed("agent.transactions", 6, running)
+    spark_offsets = Path(life.settings.checkpoints) / NAME / "offsets"
+    assert [path.name for path in spark_offsets.glob("[0-9]*")] == ["0"], "the ledger is what later ones are noted in"
     noted = committed(life.connection, "agentmon")
     assert (noted["agent.actions", 0], noted["agent.transactions", 0]) == (5, 6), "Kafka's own tools show the lag"
     assert life.rows("SELECT count(*) FROM events WHERE kafka_topic = 'agent.later'") == [(3,)]

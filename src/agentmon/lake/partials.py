@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -21,15 +21,6 @@ COUNTED = (
     "event_time", "agent_id", "session_id", "kafka_partition", "kafka_offset", "tool", "action", "success", "reward",
     "duration_ms", "error", "input_tokens", "output_tokens", "cost_usd", "metrics",
 )  # fmt: skip
-
-
-class Newest(NamedTuple):
-    """The newest value of one agent's metric; `at` in microseconds since 1970."""
-
-    agent_id: str
-    metric: str
-    at: int
-    value: float
 
 
 class Partials:
@@ -55,17 +46,9 @@ class Partials:
         """Per session; the columns of the table sessions but for those that name the batch."""
         return self._ask("batch_sessions", batch, {"step_us": self._step_us}).to_arrow_table()
 
-    def distribution(self, batch: pa.Table) -> list[tuple[str, str, int]]:
-        """(agent_id, action, how often)."""
-        return self._ask("batch_distribution", batch).fetchall()
-
-    def newest_metrics(self, batch: pa.Table) -> list[Newest]:
-        """Of each agent and metric."""
-        return [Newest(*row) for row in self._ask("batch_metrics", batch).fetchall()]
-
-    def _ask(self, name: str, batch: pa.Table, bounds: dict[str, Any] | None = None) -> duckdb.DuckDBPyConnection:
+    def _ask(self, name: str, batch: pa.Table, bounds: dict[str, Any]) -> duckdb.DuckDBPyConnection:
         self._con.register("batch", batch)
-        return self._con.execute(query(name), bounds or {})
+        return self._con.execute(query(name), bounds)
 
 
 def to_rows(table: pa.Table) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,6 +28,8 @@ from agentmon.lake.partials import Partials, to_rows
 from agentmon.stream.newest import newest_of_each
 
 _COUNTS = ("actions", "thoughts", "learning", "metrics", "other", "quarantined")
+#: What rewards and metrics are newer by.
+_ORDER = ("event_time", "kafka_partition", "kafka_offset")
 #: Columns of summaries that are taken in.
 _READ = [
     "window_start", "agent_id", "tool", *_COUNTS, "known", "successes", "errors", "action_reward_count", "action_reward_sum",
@@ -74,10 +77,10 @@ class Figures:
             for agent_id, order, reward in _newest_rewards(summaries, kind):
                 agent = self.agents[agent_id]
                 keep_recent(agent.recent_action if kind == "action" else agent.recent_learning, order, reward)
-        for agent_id, action, count in self.partials.distribution(batch):
+        for (agent_id, action), count in sorted(_distribution(batch).items()):
             _count_name(self.agents[agent_id].distribution, action, count)
-        for newest in self.partials.newest_metrics(batch):
-            _keep_newest(self.agents[newest.agent_id].metrics, newest.metric, newest.at, newest.value)
+        for agent_id, metric, at, value in _newest_metrics(batch):
+            _keep_newest(self.agents[agent_id].metrics, metric, at, value)
         now = time.time()
         for name in {name for name, _ in changed}:
             agent = self.agents[name]
@@ -133,13 +136,37 @@ def _count(agent: Agent, part: Mapping[str, Any], events: int) -> None:
         sums[1] += part[f"{kind}_reward_sum"]
 
 
+def _distribution(batch: pa.Table) -> Counter[tuple[str, str]]:
+    """(agent_id, action) → how often."""
+    acted = _rows_of(batch, "actions", ["agent_id", "action"])
+    acted = acted.filter(acted["action"].is_valid())
+    return Counter(zip(acted["agent_id"].to_pylist(), acted["action"].to_pylist(), strict=True))
+
+
+def _newest_metrics(batch: pa.Table) -> Iterator[tuple[str, str, int, float]]:
+    """(agent_id, metric, when, value): the newest of each agent's metrics."""
+    rows = _rows_of(batch, "metrics", ["agent_id", *_ORDER, "metrics"])
+    measured = rows["metrics"].combine_chunks()
+    entries = np.repeat(np.arange(len(rows)), np.diff(measured.offsets.to_numpy()))
+    agents, names = (rows["agent_id"].combine_chunks().dictionary_encode(), measured.keys.dictionary_encode())
+    of_agents = agents.indices.to_numpy()[entries]
+    groups = of_agents * len(names.dictionary) + names.indices.to_numpy()
+    us, *rest = (rows[name].cast(pa.int64()).to_numpy()[entries] for name in _ORDER)
+    newest = newest_of_each(np.unique(groups, return_inverse=True)[1], us, *rest, most=1)
+    for entry in newest.tolist():
+        yield agents[entries[entry]].as_py(), names[entry].as_py(), int(us[entry]), measured.items[entry].as_py()
+
+
+def _rows_of(batch: pa.Table, table: str, columns: list[str]) -> pa.Table:
+    return batch.select(columns).filter(pc.equal(batch["table"], table))
+
+
 def _newest_rewards(summaries: pa.Table, kind: str) -> Iterator[tuple[str, Order, float]]:
     """The newest rewards of each agent, of all its windows and tools."""
     lists = summaries[f"recent_{kind}_rewards"].combine_chunks()
     rewards = lists.flatten()
     agents = summaries["agent_id"].combine_chunks().take(pc.list_parent_indices(lists)).dictionary_encode()
-    names = ("event_time", "kafka_partition", "kafka_offset")
-    order = [pc.struct_field(rewards, name).cast(pa.int64()).to_numpy() for name in names]
+    order = [pc.struct_field(rewards, name).cast(pa.int64()).to_numpy() for name in _ORDER]
     newest = newest_of_each(agents.indices.to_numpy(), *order, most=RECENT_REWARDS)
     orders = zip(*(numbers[newest].tolist() for numbers in order), strict=True)
     values = pc.struct_field(rewards, "reward").take(pa.array(newest)).to_pylist()

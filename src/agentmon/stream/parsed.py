@@ -11,6 +11,7 @@ from agentmon.stream.types import arrow_type
 
 #: Columns of each table of messages.
 SCHEMAS = {name: pa.schema({c.name: arrow_type(c.type) for c in t.columns}) for name, t in MESSAGE_TABLES.items()}
+_NO_ROWS = {name: schema.empty_table() for name, schema in SCHEMAS.items()}
 _ALL = pa.unify_schemas(list(SCHEMAS.values()))
 
 #: Every table of messages, those without rows too.
@@ -24,7 +25,7 @@ def joined(parts: Iterable[Parsed]) -> dict[str, pa.Table]:
         for name, rows in part.items():
             if rows.num_rows:
                 found[name].append(rows)
-    return {name: pa.concat_tables(rows) if rows else SCHEMAS[name].empty_table() for name, rows in found.items()}
+    return {name: pa.concat_tables(rows) if rows else _NO_ROWS[name] for name, rows in found.items()}
 
 
 def count(parsed: Parsed) -> int:

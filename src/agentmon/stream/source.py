@@ -15,7 +15,8 @@ from agentmon.stream.batch import Range, render_offsets
 #: consumer fetched ahead (InternalKafkaConsumer.fetch). So: many records a poll. And the question waits behind the
 #: fetch ahead, which at the end of a partition is held back for fetch.max.wait.ms (500 by default): so, briefly.
 _POLLING = {"kafka.max.poll.records": "2000", "kafka.fetch.max.wait.ms": "10"}
-#: A second task is worth its cost where there are so many.
+#: Two tasks wait for Kafka at the same time, however little there is; a third is worth its cost where there are so many.
+_TASKS = 2
 _MESSAGES_A_TASK = 25_000
 
 
@@ -64,9 +65,9 @@ def read_ranges(spark: SparkSession, kafka: Mapping[str, str], ranges: Sequence[
 def fetch(rows: DataFrame, messages: int = 0) -> pa.Table:
     """The messages of such a frame as they came, here; `messages`: how many, about.
 
-    One task fetches a few, as one a partition costs more than they do; one alone fetches many more slowly than they are read.
+    One task a partition would cost more than what they fetch; one alone waits for Kafka a partition at a time.
     """
-    return rows.coalesce(1 + messages // _MESSAGES_A_TASK).toArrow()
+    return rows.coalesce(max(_TASKS, 1 + messages // _MESSAGES_A_TASK)).toArrow()
 
 
 def needed(rows: DataFrame) -> DataFrame:

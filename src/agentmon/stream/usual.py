@@ -165,7 +165,7 @@ def _minus_zeros(text: Any) -> Any:
 
 def _are_numbers_before(text: Any, at: Any) -> Mask:
     """Whether a number may begin before these positions, not a name or an id; what is longer than usual may."""
-    for _ in range(_USUAL_NUMBER):
+    for _ in range(_USUAL_NUMBER if len(at) else 0):
         at = at - _IS_OF_NUMBERS[text[at - 1]]
     return _IS_BEFORE_NUMBERS[text[at - 1]] | _IS_OF_NUMBERS[text[at - 1]]
 
