@@ -125,6 +125,20 @@ def test_newest_metric_wins() -> None:
     assert update("metrics_update", state, changed)["metrics"] == {"cpu_percent": 5.0, "memory_bytes": 2.0}
 
 
+def test_the_newest_metrics_are_each_agents_own() -> None:
+    state = figures()
+    changed = take_in(
+        state,
+        row("metrics", 0, 3, metrics={"x": 3.0}),
+        row("metrics", 0, 1, metrics={"x": 1.0, "y": 1.0}),  # at the same moment, but before it in Kafka
+        row("metrics", 5, 2, agent_id="b", metrics={"x": 2.0}),
+        row("metrics", 1, 4, agent_id="b", metrics={}),
+        action(2, agent_id="c"),
+    )
+    found = {name: update("metrics_update", state, changed, name)["metrics"] for name in ("a", "b", "c")}
+    assert found == {"a": {"x": 3.0, "y": 1.0}, "b": {"x": 2.0}, "c": {}}
+
+
 def test_the_same_position_gives_the_same_messages() -> None:
     rows = [action(i, offset=i) for i in range(50)]
     one, two = figures(), figures()

@@ -143,18 +143,21 @@ def _distribution(batch: pa.Table) -> Counter[tuple[str, str]]:
     return Counter(zip(acted["agent_id"].to_pylist(), acted["action"].to_pylist(), strict=True))
 
 
-def _newest_metrics(batch: pa.Table) -> Iterator[tuple[str, str, int, float]]:
-    """(agent_id, metric, when, value): the newest of each agent's metrics."""
+def _newest_metrics(batch: pa.Table) -> list[tuple[str, str, int, float]]:
+    """(agent_id, metric, when, value), in order: the newest of each agent's metrics."""
     rows = _rows_of(batch, "metrics", ["agent_id", *_ORDER, "metrics"])
+    if not len(rows):
+        return []
     measured = rows["metrics"].combine_chunks()
-    entries = np.repeat(np.arange(len(rows)), np.diff(measured.offsets.to_numpy()))
-    agents, names = (rows["agent_id"].combine_chunks().dictionary_encode(), measured.keys.dictionary_encode())
-    of_agents = agents.indices.to_numpy()[entries]
-    groups = of_agents * len(names.dictionary) + names.indices.to_numpy()
-    us, *rest = (rows[name].cast(pa.int64()).to_numpy()[entries] for name in _ORDER)
-    newest = newest_of_each(np.unique(groups, return_inverse=True)[1], us, *rest, most=1)
-    for entry in newest.tolist():
-        yield agents[entries[entry]].as_py(), names[entry].as_py(), int(us[entry]), measured.items[entry].as_py()
+    offsets = measured.offsets.to_numpy()
+    row_of = np.repeat(np.arange(len(rows)), np.diff(offsets))
+    entries = slice(offsets[0], offsets[-1])
+    agents, names = rows["agent_id"].combine_chunks().dictionary_encode(), measured.keys[entries].dictionary_encode()
+    pairs = agents.indices.to_numpy()[row_of] * len(names.dictionary) + names.indices.to_numpy()
+    order = [rows[name].cast(pa.int64()).to_numpy()[row_of] for name in _ORDER]
+    newest = pa.array(newest_of_each(np.unique(pairs, return_inverse=True)[1], *order, most=1))
+    columns = (agents.take(pa.array(row_of)), names, pa.array(order[0]), measured.items[entries])
+    return sorted(zip(*(column.take(newest).to_pylist() for column in columns), strict=True))
 
 
 def _rows_of(batch: pa.Table, table: str, columns: list[str]) -> pa.Table:

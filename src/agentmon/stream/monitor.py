@@ -134,7 +134,7 @@ class MonitorQuery:
                 self._taker.put(_Fetched(messages, dict(self._fetched), caught_up, cluster_id, topic_ids))
 
     def _end(self) -> Offsets:
-        """Where the micro-batch ends that runs now."""
+        """Where the micro-batch ends that runs now. (pyspark's public API tells where finished ones did.)"""
         if self._execution is None:
             running = next(query for query in self._streams.active if query.name == NAME)
             self._execution = running._jsq.streamingQuery()

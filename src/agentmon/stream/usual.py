@@ -78,6 +78,12 @@ _DECODERS = {
     table: msgspec.json.Decoder(shape)
     for table, shape in {"actions": Action, "thoughts": Thought, "learning": Learning, "events": Usual}.items()
 }
+
+
+def _one_of(characters: str) -> Any:
+    return np.isin(np.arange(256, dtype=np.uint8), np.frombuffer(characters.encode(), np.uint8))
+
+
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _CASE = np.uint8(0x20)  # the bit that E and e, [ and { differ in
 _DIGITS = b"0123456789"
@@ -88,13 +94,7 @@ _LOOKED_AT = 10
 _AT_ONCE = 250  # messages: what numpy makes of more falls out of the caches, and is new pages each time
 _USUAL_NUMBER = 24  # characters, at the most
 
-
-def _one_of(characters: str) -> Any:
-    return np.isin(np.arange(256, dtype=np.uint8), np.frombuffer(characters.encode(), np.uint8))
-
-
 _IS_OF_NUMBERS, _IS_BEFORE_NUMBERS, _IS_AFTER_NUMBERS = map(_one_of, ("0123456789.-", f":,[{BLANKS}", f",]}}{BLANKS}"))
-
 
 Mask = Any  # an array of numpy's, of bool
 
