@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from agentmon.contracts.json_text import BLANKS, MAX_NAME_LENGTH
+from agentmon.contracts.json_text import BLANKS, MAX_NAME_LENGTH, MAX_NUMBER_LENGTH
 from agentmon.contracts.message import Limits
 
 _Text = str | None
@@ -88,8 +88,9 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _CASE = np.uint8(0x20)  # the bit that E and e, [ and { differ in
 _DIGITS = b"0123456789"
 _ALL_ALIKE = bytes.maketrans(_DIGITS, b"0" * len(_DIGITS))
-#: Of a number that is too long, or that is beyond a double without an exponent of three digits, so many are in a row.
-_LONG_NUMBER = b"0" * 200
+#: Of a number that is too long (whole part, fraction and exponent), or that is beyond a double without an exponent of
+#: three digits, so many are in a row.
+_LONG_NUMBER = b"0" * min(MAX_NUMBER_LENGTH // 3, 200)
 _LOOKED_AT = 10
 _AT_ONCE = 250  # messages: what numpy makes of more falls out of the caches, and is new pages each time
 _USUAL_NUMBER = 24  # characters, at the most
