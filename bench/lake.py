@@ -1,8 +1,8 @@
 """A lake of any size without Spark: actions over 30 days, and the summaries, sessions and ledger that belong to them.
 
 As after the nightly job: a file per closed day, summaries and sessions of closed days collapsed to one row
-a day and key. The open day can have commits as the running job leaves them: one small file each, in every table,
-each of the actions that come after those of the commit before, with the job's own figures per window.
+a day and key. The open day has commits as the running job makes them: each of the actions that come after those of the
+commit before, with the job's own figures per window. Their files are merged as the job does it, or left, one each.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from typing import Any
 import duckdb
 from deltalake import write_deltalake
 
-from agentmon.contracts.tables import PROPERTIES, TABLES
+from agentmon.contracts.tables import TABLES
 from agentmon.lake.partials import Partials
 from agentmon.lake.types import duckdb_type
 from agentmon.settings import Settings
+from agentmon.stream.compact import compact
+from agentmon.stream.tables import PARQUET, appended_as
 
 DAYS = 30
 AGENTS = 50
@@ -70,7 +72,7 @@ class Maker:
         self._lake = lake
         self._today = today
         self._con = duckdb.connect(config={"threads": 2})
-        self._con.execute("SET TimeZone = 'UTC'")
+        self._con.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         self._windows, self._whole_days = Partials(Settings().window_s), Partials(timedelta(days=1).total_seconds())
         self._offset = 0
         self._batch = 0
@@ -84,9 +86,11 @@ class Maker:
         for back in range(days - 1, 0, -1):
             self._day(self._today - timedelta(days=back), rows, 1, self._whole_days, collapsed=True)
 
-    def open_day(self, rows: int, commits: int) -> None:
-        """`rows` actions of today in so many commits, as the job writes them."""
+    def open_day(self, rows: int, commits: int, *, merged: bool = False) -> None:
+        """`rows` actions of today in so many commits, as the job writes them, and merges them where asked."""
         self._day(self._today, rows, commits, self._windows, collapsed=False)
+        for table in TABLES if merged else ():
+            compact(str(self._lake / table), small_files=2)
 
     def _day(self, day: date, rows: int, commits: int, partials: Partials, *, collapsed: bool) -> None:
         start = datetime.combine(day, datetime.min.time(), UTC)
@@ -108,13 +112,14 @@ class Maker:
         sealed = {"query_id": RUN, "batch_id": self._batch}
         named = {"query_id": None, "batch_id": None} if collapsed else sealed
         batch = self._con.execute(_COUNTED).to_arrow_table()
-        self._write("actions", "FROM made", {})
+        self._write("actions", "FROM made", {}, collapsed=collapsed)
         for table, figures in (("summaries", partials.summaries(batch)), ("sessions", partials.sessions(batch))):
             self._con.register("figures", figures)
-            self._write(table, "SELECT *, $query_id AS query_id, $batch_id AS batch_id FROM figures", named)
-        self._write("ledger", _LEDGER, sealed)
+            named_figures = "SELECT *, $query_id AS query_id, $batch_id AS batch_id FROM figures"
+            self._write(table, named_figures, named, collapsed=collapsed)
+        self._write("ledger", _LEDGER, sealed, collapsed=collapsed)
 
-    def _write(self, table: str, select: str, parameters: Mapping[str, Any]) -> None:
+    def _write(self, table: str, select: str, parameters: Mapping[str, Any], *, collapsed: bool = False) -> None:
         """One commit; columns that the query does not have are null."""
         self._con.execute(f"CREATE OR REPLACE TEMP TABLE written AS FROM {table} LIMIT 0")
         self._con.execute(f"INSERT INTO written BY NAME {select}", dict(parameters))
@@ -122,12 +127,15 @@ class Maker:
         wanted = TABLES[table]
         write_deltalake(
             str(self._lake / table), rows, mode="append", partition_by=[wanted.partition],
-            description=wanted.comment, configuration=dict(PROPERTIES),
+            description=wanted.comment, configuration=wanted.properties,
+            writer_properties=PARQUET if collapsed else appended_as(table),
         )  # fmt: skip
 
 
-def make(lake: Path, actions: int, *, days: int = DAYS, commits: int = 1, today: date | None = None) -> None:
-    """A lake of so many actions over so many days; those of today lie in `commits` commits."""
+def make(
+    lake: Path, actions: int, *, days: int = DAYS, commits: int = 1, merged: bool = False, today: date | None = None
+) -> None:
+    """A lake of so many actions over so many days; those of today lie in `commits` commits, their files merged or not."""
     maker = Maker(lake, today or datetime.now(UTC).date())
     maker.closed_days(actions // days, days)
-    maker.open_day(actions // days, commits)
+    maker.open_day(actions // days, commits, merged=merged)

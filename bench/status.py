@@ -1,6 +1,6 @@
 """python -m bench.status: how long `agentmon status` and `--help` take, whole process, on lakes made without Spark.
 
-10 M actions over 30 days (--actions), a tenth of that, and the same with 1,000 commits on the open day.
+10 M actions over 30 days (--actions), a tenth of that, and the same with 1,000 commits on the open day, not merged.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from bench.lake import make
 
 _AGENTMON = Path(sys.executable).with_name("agentmon")
 _RUNS = 9
+#: Commits of an open day between two merges.
+_COMMITS = 32
 
 
 class Timed(NamedTuple):
@@ -60,13 +62,13 @@ def main() -> int:
     root = arguments.keep or Path(tempfile.mkdtemp(prefix="agentmon-bench-"))
     try:
         say("agentmon --help, s", timed(root, "--help").wall, 0.25)
-        small = _status(root, "a tenth", arguments.actions // 10, 1)
+        small = _status(root, "a tenth", arguments.actions // 10)
         say(f"status on {arguments.actions // 10:,} actions, s", small.wall)
-        large = _status(root, "all", arguments.actions, 1)
+        large = _status(root, "all", arguments.actions)
         say(f"status on {arguments.actions:,} actions, s", large.wall, 0.6)
         say("the same, CPU s", large.cpu)
         say("ratio", large.wall / small.wall, 1.5)
-        busy = _status(root, "commits", arguments.actions, arguments.commits)
+        busy = _status(root, "commits", arguments.actions, arguments.commits, merged=False)
         say(f"status with {arguments.commits:,} commits on the open day, s", busy.wall, 1.0)
         say("the same, CPU s", busy.cpu)
         say("peak memory, MiB", max(small.peak, large.peak, busy.peak), 400)
@@ -80,12 +82,12 @@ def say(what: str, value: float, goal: float | None = None) -> None:
     print(f"{what:<55} {value:>14.2f}{'' if goal is None else f'   goal <= {goal:g}'}", flush=True)
 
 
-def _status(root: Path, name: str, actions: int, commits: int) -> Timed:
+def _status(root: Path, name: str, actions: int, commits: int = _COMMITS, *, merged: bool = True) -> Timed:
     home = root / name.replace(" ", "-")
     if not home.exists():
         # In a process of its own: a process begins with the peak of the one that started it.
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-            pool.submit(partial(make, home / "lake", actions, commits=commits)).result()
+            pool.submit(partial(make, home / "lake", actions, commits=commits, merged=merged)).result()
     return timed(home, "status")
 
 

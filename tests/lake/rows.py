@@ -50,6 +50,7 @@ def summary(minutes: float = 0, batch: int | None = 1, **fields: Any) -> Row:
         "first_event_time": start,
         "last_event_time": start,
         "duration_buckets": {},
+        "agent_duration_count": None,  # as of a version that knew histograms per tool only
         "recent_action_rewards": [],
         "recent_learning_rewards": [],
         "query_id": None if batch is None else RUN,

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from bench.lake import Maker, make
-from deltalake import DeltaTable, TableFeatures
+from deltalake import DeltaTable, TableFeatures, write_deltalake
 
-from agentmon.lake.connection import connect, query
+from agentmon.lake.connection import Connection, connect, query
 from agentmon.lake.figures import open_figures
+from agentmon.lake.history import read_history
 from agentmon.lake.reading import reading
-from agentmon.lake.selection import BEGINNING, END
-from agentmon.lake.snapshot import File, NotPlainError, between, newest_of_each_run, read_snapshot, windows_since
+from agentmon.lake.selection import BEGINNING, END, Selection
+from agentmon.lake.snapshot import (
+    File,
+    NotPlainError,
+    between,
+    has_nulls,
+    is_sealed,
+    newest_of_each_run,
+    read_snapshot,
+    windows_since,
+)
 from agentmon.lake.status import prepare, read_status
+from agentmon.stream.tables import create_missing
 
 DAY = date(2026, 11, 20)
 SUMMED = (
@@ -87,6 +100,78 @@ def test_files_older_than_a_column_are_read(lake: str, column: str, every: int) 
     for file in in_order[: len(in_order) // every]:
         pq.write_table(pq.ParquetFile(file.path).read().drop_columns([column]), file.path)
     assert status(lake) == before
+
+
+def histograms(con: Connection) -> list[tuple[Any, ...]]:
+    text = "SELECT agent_id, unnest(map_entries(buckets), recursive := true) FROM agent_durations"
+    return con.execute(f"SELECT agent_id, key, sum(value) FROM ({text}) GROUP BY ALL ORDER BY ALL").fetchall()
+
+
+def test_an_agents_histogram_is_that_of_its_tools(lake: str) -> None:
+    by_tool = "SELECT agent_id, unnest(map_entries(duration_buckets), recursive := true) FROM summaries"
+    wanted = f"SELECT agent_id, key, sum(value) FROM ({by_tool}) GROUP BY ALL ORDER BY ALL"
+    with open_figures(lake) as figures:
+        assert histograms(figures.con) == figures.con.execute(wanted).fetchall()
+        assert sum(n for *_, n in histograms(figures.con)) == 600
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_lake_that_an_older_version_began_says_the_same(lake: str, merged: bool) -> None:
+    """Its files have histograms per tool only, and the log says of them only what it said then."""
+    before, buckets = status(lake), read_history(lake, Selection()).rows.dicts()
+    rows = DeltaTable(f"{lake}/summaries").to_pyarrow_table()
+    is_old = pc.less(rows["batch_id"].fill_null(0), 5)  # the closed days, and the first commits of the open one
+    first = rows.filter(is_old).drop_columns(["agent_duration_count", "agent_duration_buckets"])
+    since = rows.filter(pc.invert(is_old))
+    numbered = {"delta.dataSkippingNumIndexedCols": "6"}
+    shutil.rmtree(f"{lake}/summaries")
+    write_deltalake(f"{lake}/summaries", first, partition_by=["event_date"], configuration=numbered)
+    with reading(lake, "summaries") as con:
+        assert con.execute("SELECT count(agent_duration_count), count(*) FROM summaries").fetchone() == (0, len(first))
+    create_missing(lake)
+    write_deltalake(f"{lake}/summaries", since, mode="append", schema_mode="merge")
+    if merged:
+        DeltaTable(f"{lake}/summaries").optimize.compact()
+    told = [has_nulls(file, "agent_duration_count") for file in snapshot(lake, "summaries")]
+    assert sorted(told) == [True] * 3 if merged else [False, *[True] * 3]
+    assert status(lake) == before
+    for one, other in zip(read_history(lake, Selection()).rows.dicts(), buckets, strict=True):
+        assert one == {**other, "avg_reward": pytest.approx(other["avg_reward"])}
+
+
+def of_run(run: str | None, batch: int | None, nulls: int | None = 0, until: str | None = None) -> File:
+    told = {} if nulls is None else {"query_id": nulls}
+    return File("x", 0, 5, {"query_id": run}, {"query_id": until or run, "batch_id": batch}, told)
+
+
+@pytest.mark.parametrize(
+    ("file", "whole"),
+    [
+        (of_run("a", 7), True),
+        (of_run("a", 8), False),
+        (of_run("b", 1), False),  # never sealed anything
+        (of_run("a", 7, until="c"), False),
+        (of_run("a", 7, nulls=1), False),
+        (of_run("a", None), False),
+        (of_run("a", 7, nulls=None), False),
+        (of_run(None, None, nulls=5), True),  # collapsed by the nightly job
+        (File("x", 0), False),
+    ],
+)
+def test_a_file_is_whole_where_the_log_says_so(file: File, whole: bool) -> None:
+    assert is_sealed(file, {"a": 7, "c": 9}) is whole
+
+
+@pytest.mark.parametrize("newest", [1, 3, 6, 7])
+def test_half_a_batch_is_left_out_whatever_the_log_tells(lake: str, newest: int) -> None:
+    """The ledger goes back to a batch of the open day; its files are asked row by row, or known to be whole."""
+    DeltaTable(f"{lake}/ledger").delete(f"batch_id > {newest}")
+    DeltaTable(f"{lake}/summaries").optimize.compact()
+    with reading(lake, "summaries", "sessions") as delta, open_figures(lake) as figures:
+        for query in (SUMMED, "SELECT count(DISTINCT session_id), sum(actions) FROM sessions"):
+            assert figures.con.execute(query).fetchall() == delta.execute(query).fetchall()
+        durations = sum(n for *_, n in histograms(figures.con))
+        assert figures.con.execute("SELECT sum(duration_count) FROM summaries").fetchone() == (durations,)
 
 
 def test_times_as_spark_writes_them_are_read(lake: str) -> None:

@@ -11,8 +11,10 @@ import pytest
 from tests.lake.conftest import MakeLake
 from tests.lake.rows import at, rewards, sealed, session, summary
 
-from agentmon.contracts.measures import HISTOGRAM_ACCURACY, SELFTEST_AGENT, bucket_of
+from agentmon.contracts.measures import HISTOGRAM_ACCURACY, SELFTEST_AGENT, bucket_of, bucket_value
 from agentmon.errors import Exit, NoLakeError
+from agentmon.lake.history import read_history
+from agentmon.lake.selection import Selection
 from agentmon.lake.status import read_status
 
 
@@ -112,6 +114,23 @@ def test_quantiles_come_from_the_merged_histogram(status: dict[str, Any]) -> Non
     a, b = status["agents"]
     assert a["p50_ms"] == pytest.approx(100, rel=HISTOGRAM_ACCURACY)
     assert (b["p50_ms"], b["p95_ms"]) == (None, None)
+
+
+def test_quantiles_are_of_all_tools_in_rows_of_older_versions_too(make_lake: MakeLake) -> None:
+    slow, fast = bucket_of(900.0), bucket_of(10.0)
+    rows = [
+        # Of two tools in one window; the first row has both tools' durations.
+        summary(
+            tool="book", actions=3, duration_buckets={fast: 3}, agent_duration_count=10, agent_duration_buckets={fast: 3, slow: 7}
+        ),
+        summary(tool="pay", actions=7, duration_buckets={slow: 7}, agent_duration_count=0, agent_duration_buckets={}),
+        summary(tool="pay", actions=10, duration_buckets={fast: 10}),  # an older version's
+    ]  # fmt: skip
+    lake = make_lake(summaries=rows, ledger=[sealed(1)])
+    found = read_status(lake)["agents"][0]
+    assert (found["p50_ms"], found["p95_ms"]) == (bucket_value(fast), bucket_value(slow))
+    buckets = read_history(lake, Selection()).rows.dicts()
+    assert [(one["p50_ms"], one["p95_ms"]) for one in buckets] == [(bucket_value(fast), bucket_value(slow))]
 
 
 def test_sessions_without_an_id_end_after_30_minutes_of_silence(status: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from deltalake import DeltaTable, Schema
 from tests.lake.rows import Row, message, sealed, summary
 from tests.stream.life import Life, figures
 
-from agentmon.contracts.tables import PROPERTIES, TABLES
+from agentmon.contracts.tables import TABLES
 from agentmon.live.topics import describe
 from agentmon.stream.tables import schema_of
 
@@ -23,10 +23,18 @@ LATER = {
     "actions": {"span_id", "cost_usd", "kafka_headers"},
     "thoughts": {"confidence"},
     "events": {"kafka_headers"},
-    "summaries": {"cost_usd", "last_cpu_percent", "recent_learning_rewards"},
+    "summaries": {
+        "cost_usd",
+        "last_cpu_percent",
+        "recent_learning_rewards",
+        "agent_duration_count",
+        "agent_duration_buckets",
+    },
     "sessions": {"ended_at"},
     "ledger": {"note"},
 }
+#: Delta's properties that it set, one of them to another value than today's.
+OLDER_PROPERTIES = {"delta.dataSkippingNumIndexedCols": "6", "delta.logRetentionDuration": "interval 7 days"}
 #: Tables that it did not have.
 LATER_TABLES = {"quarantine", "metrics"}
 
@@ -37,7 +45,7 @@ def make_old_lake(spark: SparkSession, lake: str, **tables: list[Row]) -> None:
             continue
         fields = [f for f in schema_of(table).fields if f.name not in LATER.get(table.name, set())]
         DeltaTable.create(
-            f"{lake}/{table.name}", Schema(fields), partition_by=[table.partition], configuration=dict(PROPERTIES)
+            f"{lake}/{table.name}", Schema(fields), partition_by=[table.partition], configuration=dict(OLDER_PROPERTIES)
         )
         columns = [c for c in table.columns if c.name in {f.name for f in fields}]
         rows = [tuple(row.get(c.name) for c in columns) for row in tables.get(table.name, [])]
@@ -83,8 +91,10 @@ def test_a_lake_of_an_older_version_goes_on_with_every_offset_once(
         life.wait_sealed("agent.metrics", 1, running)
 
     for table in TABLES.values():
-        there = {field.name for field in DeltaTable(f"{life.settings.lake}/{table.name}").schema().fields}
-        assert there == set(table.column_names), table.name
+        there = DeltaTable(f"{life.settings.lake}/{table.name}")
+        assert {field.name for field in there.schema().fields} == set(table.column_names), table.name
+        kept = {} if table.name in LATER_TABLES else OLDER_PROPERTIES
+        assert there.metadata().configuration == {**table.properties, **kept}, table.name
     kept = [json.loads(found.read_text())["id"] for found in Path(life.settings.checkpoints).glob("old/*/metadata")]
     assert kept == [old]
     query = "SELECT span_id, count(*), sum(cost_usd) FROM actions GROUP BY 1 ORDER BY 1 NULLS FIRST"

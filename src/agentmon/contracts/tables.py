@@ -6,7 +6,7 @@ Columns are added, never renamed or retyped.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,23 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One Delta table; `columns` in the order in which they are written."""
+    """One Delta table; `columns` in the order in which they are written.
+
+    found_by: columns that the log has each file's bounds and nulls of; the first ones (see _PROPERTIES) where empty.
+    """
 
     name: str
     comment: str
     columns: tuple[Column, ...]
     partition: str = "event_date"
     example: str = ""
-    properties: dict[str, str] = field(default_factory=dict)
+    found_by: tuple[str, ...] = ()
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """Delta's properties of the table."""
+        own = {"delta.dataSkippingStatsColumns": ",".join(self.found_by)} if self.found_by else {}
+        return {**_PROPERTIES, **own}
 
     @property
     def column_names(self) -> list[str]:
@@ -42,7 +51,7 @@ class Table:
 
 
 # What every row that came from Kafka carries. The first ones are those that readers filter by, so that
-# Delta's statistics (of the first columns only, see PROPERTIES) cover them.
+# Delta's statistics (of the first columns only, see _PROPERTIES) cover them.
 ORIGIN_FIRST = (
     Column("event_time", "timestamp", "When it happened, UTC: the message's own time where it has a usable one"),
     Column("agent_id", "string", "Who: the message's agent_id, else Kafka key, container, hostname, or 'unknown'"),
@@ -73,7 +82,7 @@ RAW = Column("raw", "binary", "The message's value as it arrived, byte for byte"
 _ORIGIN_NAMES = frozenset(c.name for c in (*ORIGIN_FIRST, *ORIGIN_LAST, PAYLOAD, RAW))
 
 # Files are found by event_date and offsets; 30 days of logs would outweigh the data of a small lake.
-PROPERTIES = {
+_PROPERTIES = {
     "delta.dataSkippingNumIndexedCols": "6",
     "delta.checkpointInterval": "50",
     "delta.logRetentionDuration": "interval 1 days",
@@ -204,6 +213,16 @@ SUMMARIES = Table(
             "map<int,bigint>",
             "Histogram of durations: bucket i counts gamma^(i-1) < ms <= gamma^i, gamma = 1.01/0.99; -10000 counts ms <= 0",
         ),
+        Column(
+            "agent_duration_count",
+            "bigint",
+            "Durations in agent_duration_buckets; null in rows of versions that did not have it",
+        ),
+        Column(
+            "agent_duration_buckets",
+            "map<int,bigint>",
+            "Histogram of the agent's durations with all tools, on one of its rows of a window and batch; empty on the others",
+        ),
         Column("input_tokens", "bigint", "Sum over actions"),
         Column("output_tokens", "bigint", "Sum over actions"),
         Column("cost_usd", "double", "Sum over actions"),
@@ -216,6 +235,7 @@ SUMMARIES = Table(
         *_BATCH,
         Column("event_date", "date", "UTC day of window_start: the partition"),
     ),
+    found_by=("window_start", "window_end", "agent_id", "tool", "agent_duration_count", "query_id", "batch_id"),
     example="SELECT agent_id, sum(actions) AS actions, sum(successes) / sum(known) AS success_rate FROM summaries GROUP BY agent_id",
 )
 SESSIONS = Table(
@@ -240,6 +260,7 @@ SESSIONS = Table(
         *_BATCH,
         Column("event_date", "date", "UTC day of first_event_time: the partition"),
     ),
+    found_by=("agent_id", "session_id", "first_event_time", "last_event_time", "query_id", "batch_id"),
     example="SELECT agent_id, count(DISTINCT session_id) AS sessions FROM sessions GROUP BY agent_id",
 )
 LEDGER = Table(

@@ -19,6 +19,7 @@ import _duckdb as duckdb
 from agentmon.contracts.tables import TABLES
 from agentmon.errors import AgentmonError, NoLakeError
 from agentmon.lake.files import is_local, local_path
+from agentmon.lake.types import duckdb_type
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -76,15 +77,16 @@ def open_lake(lake: str, tables: Iterable[str] = TABLES) -> Iterator[Connection]
     """
     wanted = {*tables} - {"ledger"}
     with connect() as con:
-        if not _attach(con, lake, "ledger"):
+        source = _attach(con, lake, "ledger")
+        if source is None:
             raise no_lake(lake)
-        con.execute("CREATE VIEW ledger AS FROM delta_ledger")
+        con.execute(f"CREATE VIEW ledger AS FROM {source}")
         if wanted.intersection(_SEALED):
             con.execute(query("sealed").format(ledger="ledger"))
         for name in sorted(wanted):
             # A table that a newer version brings is missing until its job has run once.
-            if _attach(con, lake, name):
-                shown = query("sealed_view").format(source=f"delta_{name}") if name in _SEALED else f"FROM delta_{name}"
+            if (source := _attach(con, lake, name)) is not None:
+                shown = query("sealed_view").format(source=source) if name in _SEALED else f"FROM {source}"
                 con.execute(f"CREATE VIEW {name} AS {shown}")
         yield con
 
@@ -105,20 +107,23 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _attach(con: Connection, lake: str, table: str) -> bool:
-    """Pin a table's newest version as delta_<table>; False where there is no such table."""
+def _attach(con: Connection, lake: str, table: str) -> str | None:
+    """Pin a table's newest version as delta_<table>; its rows with today's columns, None where there is no such table."""
     place = f"{duckdb_uri(lake)}/{table}"
     if is_local(lake) and not Path(place, "_delta_log").is_dir():
-        return False
+        return None
     try:
         con.execute(f"ATTACH {literal(place)} AS delta_{table} (TYPE delta, PIN_SNAPSHOT, READ_ONLY)")
-        con.execute(f"DESCRIBE delta_{table}")  # takes the snapshot now, not at the first query
+        # This takes the snapshot now, not at the first query.
+        there = {name for name, *_ in con.execute(f"DESCRIBE delta_{table}").fetchall()}
     except duckdb.Error as error:
         if any(sign in str(error) for sign in _NO_TABLE):
             con.execute(f"DETACH DATABASE IF EXISTS delta_{table}")
-            return False
+            return None
         raise AgentmonError(f"can't read {place}: {' '.join(str(error).split())[:300]}") from error
-    return True
+    # What a newer version brings is null until its job has run once.
+    later = [f', NULL::{duckdb_type(c.type)} AS "{c.name}"' for c in TABLES[table].columns if c.name not in there]
+    return f"(SELECT *{''.join(later)} FROM delta_{table})" if later else f"delta_{table}"
 
 
 @cache

@@ -1,20 +1,21 @@
 """Summaries and sessions opened for a figure over all of the lake: every file is read, whatever its day.
 
 The views are those of connection.py, `sealed`, `summaries` and `sessions`, at one version, without the partition's
-column. Two more are as narrow as the log allows: `nameless_sessions`, rows without a session_id among others, and
-`rewarded_summaries`, which `narrow` makes.
+column. Three more are as narrow as the log allows: `agent_durations`, histograms per agent; `nameless_sessions`, rows
+without a session_id among others; and `rewarded_summaries`, which `narrow` makes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import _duckdb as duckdb
 
-from agentmon.contracts.tables import TABLES
+from agentmon.contracts.tables import TABLES, Column
 from agentmon.lake.connection import Connection, connect, literal, no_lake, query
 from agentmon.lake.files import is_local
 from agentmon.lake.reading import reading
@@ -22,26 +23,40 @@ from agentmon.lake.snapshot import (
     File,
     NotPlainError,
     between,
+    has_nulls,
+    is_sealed,
     newest_of_each_run,
     read_snapshot,
     windows_since,
-    with_nulls,
 )
 from agentmon.lake.types import duckdb_type
 
 _SEALED = ("summaries", "sessions")
 #: Rows of the summaries that are looked at for an agent's newest rewards: some 30 commits, a few closed days.
 _LATELY = 10_000
+#: The partition's is in the names of the files: taking it from a thousand of them is 0.1 s of CPU. An agent's histograms
+#: are in agent_durations; files of older versions lack them.
+_LEFT_OUT = {"event_date", "agent_duration_count", "agent_duration_buckets"}
+
+
+class _Part(NamedTuple):
+    """Files of a view, and how their rows are shown; by_name: they may lack columns, so each is asked for its own."""
+
+    files: Sequence[File]
+    shown: str = "FROM {source}"
+    by_name: bool = False
 
 
 @dataclass(frozen=True)
 class Figures:
-    """An open lake; `summaries` are the files of that table, None where Delta's own reader knows them.
+    """An open lake. `sealed`: the newest whole batch of each run of the job.
 
-    lately: when the newest windows begin, thousands of them.
+    `summaries` are the files of that table, None where Delta's own reader knows them; lately: when the newest windows
+    begin, thousands of them.
     """
 
     con: Connection
+    sealed: Mapping[str, int]
     summaries: list[File] | None
     lately: datetime
 
@@ -50,7 +65,8 @@ class Figures:
         if self.summaries is None:
             self.con.execute("CREATE VIEW rewarded_summaries AS FROM summaries")
         else:
-            _sealed_view(self.con, "rewarded_summaries", "summaries", between(self.summaries, spans))
+            files = between(self.summaries, spans)
+            _view(self.con, "rewarded_summaries", "summaries", _sealed_parts(files, self.sealed))
 
 
 @contextmanager
@@ -61,18 +77,13 @@ def open_figures(lake: str, *, ledger: bool = False) -> Iterator[Figures]:
             pinned = _pin(con, lake)
             if pinned is not None:
                 if ledger:
-                    _view(con, "ledger", "ledger", pinned["ledger"])
-                # The whole ledger is a file a batch: what was sealed last is in a few of them.
-                _view(con, "newest_seals", "ledger", newest_of_each_run(pinned["ledger"]))
-                con.execute(query("sealed").format(ledger="newest_seals"))
-                for table in _SEALED:
-                    _sealed_view(con, table, table, pinned[table])
-                _sealed_view(con, "nameless_sessions", "sessions", with_nulls(pinned["sessions"], "session_id"))
-                yield Figures(con, pinned["summaries"], windows_since(pinned["summaries"], _LATELY))
+                    _view(con, "ledger", "ledger", [_Part(pinned["ledger"])])
+                yield _open_files(con, pinned)
                 return
     with reading(lake, *_SEALED) as con:
         con.execute("CREATE VIEW nameless_sessions AS FROM sessions")
-        yield Figures(con, None, datetime.now(UTC) - timedelta(days=1))
+        con.execute(f"CREATE VIEW agent_durations AS {query('agent_durations').format(source='summaries')}")
+        yield Figures(con, _sealed(con), None, datetime.now(UTC) - timedelta(days=1))
 
 
 def _pin(con: Connection, lake: str) -> dict[str, list[File]] | None:
@@ -87,27 +98,71 @@ def _pin(con: Connection, lake: str) -> dict[str, list[File]] | None:
         return None
 
 
-def _sealed_view(con: Connection, name: str, table: str, files: Sequence[File]) -> None:
-    """A view over those rows of files of a table that belong to whole batches."""
-    _view(con, name, table, files, query("sealed_view"))
+def _open_files(con: Connection, pinned: Mapping[str, list[File]]) -> Figures:
+    # The whole ledger is a file a batch: what was sealed last is in a few of them.
+    _view(con, "newest_seals", "ledger", [_Part(newest_of_each_run(pinned["ledger"]))])
+    con.execute(query("sealed").format(ledger="newest_seals"))
+    sealed = _sealed(con)
+    for table in _SEALED:
+        _view(con, table, table, _sealed_parts(pinned[table], sealed))
+    nameless = [file for file in pinned["sessions"] if has_nulls(file, "session_id")]
+    _view(con, "nameless_sessions", "sessions", _sealed_parts(nameless, sealed))
+    older, newer = _parted(pinned["summaries"], lambda file: has_nulls(file, "agent_duration_count"))
+    parts = [
+        *_sealed_parts(newer, sealed, "SELECT agent_id, agent_duration_buckets AS buckets FROM {source}"),
+        *_sealed_parts(older, sealed, query("agent_durations"), by_name=True),
+    ]
+    _view(con, "agent_durations", "summaries", parts, left_out={"event_date"})
+    return Figures(con, sealed, pinned["summaries"], windows_since(pinned["summaries"], _LATELY))
 
 
-def _view(con: Connection, name: str, table: str, files: Sequence[File], shown: str = "FROM {source}") -> None:
+def _sealed(con: Connection) -> dict[str, int]:
+    return dict(con.execute("SELECT query_id, batch_id FROM sealed").fetchall())
+
+
+def _parted(files: Iterable[File], apart: Callable[[File], bool]) -> tuple[list[File], list[File]]:
+    """Those that are set apart, and the others."""
+    sides: tuple[list[File], list[File]] = [], []
+    for file in files:
+        sides[not apart(file)].append(file)
+    return sides
+
+
+def _sealed_parts(
+    files: Iterable[File], sealed: Mapping[str, int], shown: str = "FROM {source}", *, by_name: bool = False
+) -> list[_Part]:
+    """Those rows of the files that belong to whole batches; they are asked for it only where the log can't tell."""
+    whole, others = _parted(files, lambda file: is_sealed(file, sealed))
+    asked = shown.replace("{source}", f"({query('sealed_view')})")
+    return [_Part(whole, shown, by_name), _Part(others, asked, by_name)]
+
+
+def _view(con: Connection, name: str, table: str, parts: Iterable[_Part], left_out: Container[str] = _LEFT_OUT) -> None:
     """A view over files of a table, with today's columns. Columns are only ever added: the oldest file has the fewest."""
-    # The partition's is in the names of the files: taking it from a thousand of them is 0.1 s of CPU.
-    wanted = [column for column in TABLES[table].columns if column.name != TABLES[table].partition]
+    columns = [column for column in TABLES[table].columns if column.name not in left_out]
+    parts = [part for part in parts if part.files] or [*parts][:1]
+    for by_name in (False, True):
+        shown = (
+            part.shown.replace("{source}", _source(part.files, columns, by_name or part.by_name)) for part in parts
+        )
+        try:
+            con.execute(f"CREATE TEMP VIEW {name} AS " + "\nUNION ALL\n".join(shown))
+        except duckdb.BinderException:
+            # Some are older than a column.
+            if by_name:
+                raise
+        else:
+            return
+
+
+def _source(files: Sequence[File], columns: Sequence[Column], by_name: bool) -> str:
+    """Rows of the files; by_name: columns that a file lacks are null in it, for which each is opened once more."""
+    wanted = ", ".join(f'"{c.name}"::{duckdb_type(c.type)} AS "{c.name}"' for c in columns)
+    nulls = ", ".join(f'NULL::{duckdb_type(c.type)} AS "{c.name}"' for c in columns)
     if not files:
-        columns = ", ".join(f'"{c.name}" {duckdb_type(c.type)}' for c in wanted)
-        con.execute(f"CREATE TEMP TABLE {name} ({columns})")
-        return
-    columns = ", ".join(f'"{c.name}"::{duckdb_type(c.type)} AS "{c.name}"' for c in wanted)
+        return f"(SELECT {nulls} WHERE false)"
     paths = ", ".join(literal(file.path) for file in sorted(files, key=lambda file: file.written_ms))
-    read = f"read_parquet([{paths}], hive_partitioning = false"
-    view = f"CREATE TEMP VIEW {name} AS {shown}"
-    try:
-        con.execute(view.replace("{source}", f"(SELECT {columns} FROM {read}))"))
-    except duckdb.BinderException:
-        # Some are older than a column, so the columns of each have to be looked at: that opens every file once more.
-        nulls = ", ".join(f'NULL::{duckdb_type(c.type)} AS "{c.name}"' for c in wanted)
-        all_columns = f"(SELECT {nulls} WHERE false) UNION ALL BY NAME (FROM {read}, union_by_name = true))"
-        con.execute(view.replace("{source}", f"(SELECT {columns} FROM ({all_columns}))"))
+    if not by_name:
+        return f"(SELECT {wanted} FROM read_parquet([{paths}], hive_partitioning = false))"
+    named = f"(FROM read_parquet([{paths}], hive_partitioning = false, union_by_name = true))"
+    return f"(SELECT {wanted} FROM ((SELECT {nulls} WHERE false) UNION ALL BY NAME {named}))"

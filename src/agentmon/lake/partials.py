@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from agentmon.contracts.measures import HISTOGRAM_GAMMA, RECENT_REWARDS, SESSION_SILENCE_S, ZERO_BUCKET
 from agentmon.lake.connection import query
+from agentmon.lake.histograms import with_agents
 
 #: Columns of a batch that are counted: `table`, and these.
 COUNTED = (
@@ -40,7 +41,7 @@ class Partials:
             "zero_bucket": ZERO_BUCKET,
             "recent": RECENT_REWARDS,
         }
-        return self._ask("batch_summaries", batch, bounds).to_arrow_table()
+        return with_agents(self._ask("batch_summaries", batch, bounds).to_arrow_table())
 
     def sessions(self, batch: pa.Table) -> pa.Table:
         """Per session; the columns of the table sessions but for those that name the batch."""

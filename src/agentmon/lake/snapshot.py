@@ -122,9 +122,24 @@ def newest_of_each_run(files: Iterable[File]) -> list[File]:
     return [*kept, *newest.values()]
 
 
-def with_nulls(files: Iterable[File], column: str) -> list[File]:
-    """Files that can have a null in a column."""
-    return [file for file in files if file.nulls.get(column) != 0]
+def is_sealed(file: File, sealed: Mapping[str, int]) -> bool:
+    """Whether all rows of a file are known to be of whole batches.
+
+    `sealed` has the newest whole batch of each run; rows that name no run were collapsed by the nightly job.
+    """
+    nameless = file.nulls.get("query_id")
+    if nameless is not None and nameless == file.rows:
+        return True
+    run = file.least.get("query_id")
+    newest = file.most.get("batch_id")
+    if nameless != 0 or run is None or run != file.most.get("query_id") or newest is None:
+        return False
+    return run in sealed and newest <= sealed[run]
+
+
+def has_nulls(file: File, column: str) -> bool:
+    """Whether a file can have a null in a column, or lack it."""
+    return file.nulls.get(column) != 0
 
 
 def windows_since(files: Iterable[File], rows: int) -> datetime:

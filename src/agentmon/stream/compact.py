@@ -18,13 +18,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pyarrow as pa
-from deltalake import DeltaTable, PostCommitHookProperties, WriterProperties
+from deltalake import DeltaTable, PostCommitHookProperties
 from deltalake.exceptions import DeltaError
 
 from agentmon.contracts.tables import TABLES
 from agentmon.lake.files import is_local, local_path
 from agentmon.settings import Settings
-from agentmon.stream.tables import path_of
+from agentmon.stream.tables import PARQUET, path_of
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,6 @@ TARGET_BYTES = 16 * 1024 * 1024
 _DAYS = 2
 #: How often a table is looked through for files that nobody can read any more, seconds.
 _CLEAN_EVERY_S = 3600.0
-_CODEC = WriterProperties(compression="ZSTD", compression_level=1)
 #: The next batch's append sees to the log.
 _NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 
@@ -82,7 +81,7 @@ def compact(place: str, small_files: int) -> int:
         told = table.optimize.compact(
             [("event_date", "=", day)],
             target_size=TARGET_BYTES,
-            writer_properties=_CODEC,
+            writer_properties=PARQUET,
             post_commithook_properties=_NO_HOOKS,
         )
         merged += int(told["numFilesRemoved"])

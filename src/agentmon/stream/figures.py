@@ -33,7 +33,7 @@ _ORDER = ("event_time", "kafka_partition", "kafka_offset")
 #: Columns of summaries that are taken in.
 _READ = [
     "window_start", "agent_id", "tool", *_COUNTS, "known", "successes", "errors", "action_reward_count", "action_reward_sum",
-    "learning_reward_count", "learning_reward_sum", "duration_buckets", "last_event_time",
+    "learning_reward_count", "learning_reward_sum", "agent_duration_buckets", "last_event_time",
 ]  # fmt: skip
 
 
@@ -182,7 +182,7 @@ def _count_in_window(window: Window, part: Mapping[str, Any], events: int) -> No
         setattr(window, name, getattr(window, name) + part[name])
     window.reward_count += part["action_reward_count"] + part["learning_reward_count"]
     window.reward_sum += part["action_reward_sum"] + part["learning_reward_sum"]
-    window.durations.update(part["duration_buckets"])
+    window.durations.update(part["agent_duration_buckets"])
 
 
 def _count_name(names: Counter[str], name: str, count: int) -> None:

@@ -3,7 +3,7 @@ CREATE TEMP TABLE partials AS
 SELECT
     window_start, window_end, actions, known, successes, errors,
     action_reward_count, action_reward_sum, learning_reward_count, learning_reward_sum,
-    duration_buckets, input_tokens, output_tokens, cost_usd,
+    coalesce(agent_duration_buckets, duration_buckets) AS duration_buckets, input_tokens, output_tokens, cost_usd,
     query_id, batch_id
 FROM summaries
 WHERE

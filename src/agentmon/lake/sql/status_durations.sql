@@ -2,8 +2,8 @@
 WITH buckets AS (
     SELECT agent_id, bucket, sum(n) AS n
     FROM (
-        SELECT agent_id, unnest(map_keys(duration_buckets)) AS bucket, unnest(map_values(duration_buckets)) AS n
-        FROM summaries
+        SELECT agent_id, unnest(map_keys(buckets)) AS bucket, unnest(map_values(buckets)) AS n
+        FROM agent_durations
         WHERE agent_id IS DISTINCT FROM $left_out
     )
     GROUP BY ALL
