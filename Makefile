@@ -15,7 +15,7 @@ help:
 	@echo "make check   lint, types, imports      make bench   measure      make faults   break things"
 	@echo "make setup   only set up               make clean   undo set-up"
 
-setup: $(VENV)/.jars
+setup: $(VENV)/.classes
 
 $(VENV)/.uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -39,6 +39,10 @@ $(VENV)/.project: $(VENV)/.packages pyproject.toml
 $(VENV)/.jars: $(VENV)/.project src/agentmon/stack/jars.py src/agentmon/stack/broker.py
 	$(BIN)/python -m agentmon.stack.jars
 	$(BIN)/python -m agentmon.stack.broker
+	@touch $@
+
+$(VENV)/.classes: $(VENV)/.jars src/agentmon/stack/classes.py cli/agentmon_cli/classes.py spark-submit.sh
+	$(BIN)/python -m agentmon_cli.classes
 	@touch $@
 
 demo: setup

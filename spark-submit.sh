@@ -28,9 +28,32 @@ for argument in "$@"; do
     esac
     previous="$argument"
 done
-# On this machine alone nobody else needs to find the driver, and a host name that does not resolve does not matter.
+# Files of conf/ that Spark finds on its class path, where somebody has put some beside ours.
+others=""
+for file in "$root"/conf/*; do
+    case "${file##*/}" in
+        spark-defaults.conf | *log4j2.properties | topics.json | alerts.toml) ;;
+        *) others=yes ;;
+    esac
+done
+
 case "$master" in
-    local*) export SPARK_LOCAL_IP=127.0.0.1 SPARK_LOCAL_HOSTNAME=localhost ;;
+    local*)
+        # On this machine alone nobody else needs to find the driver, and a host name that does not resolve does not matter.
+        export SPARK_LOCAL_IP=127.0.0.1 SPARK_LOCAL_HOSTNAME=localhost
+        if [ -z "$others" ]; then
+            # Java takes classes from an archive (stack/classes.py) only where no folder with files is on its class
+            # path, as conf/ would be: so its files are named instead.
+            export SPARK_CONF_DIR="$root/.jars/no-conf"
+            set -- --properties-file "$root/conf/spark-defaults.conf" "$@"
+            options="-Dlog4j2.configurationFile=\"$root/conf/log4j2.properties\""
+            classes="$root/.jars/classes/spark.jsa"
+            if [ -f "$classes" ]; then
+                options="$options -XX:SharedArchiveFile=\"$classes\" -Xlog:cds=off -Xlog:cds+dynamic=off"
+            fi
+            export SPARK_SUBMIT_OPTS="$options ${SPARK_SUBMIT_OPTS:-}"
+        fi
+        ;;
 esac
 
 exec "$SPARK_HOME/bin/spark-submit" "$@"

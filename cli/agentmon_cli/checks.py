@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -58,6 +59,7 @@ def packages(_: Settings) -> Iterator[Finding]:
     """Versions that were tried together, and the jars that belong to them."""
     from packaging.requirements import Requirement
 
+    from agentmon.stack.classes import KAFKA, SPARK, archive
     from agentmon.stack.jars import kafka_jars, spark_jars
 
     wrong = []
@@ -80,6 +82,10 @@ def packages(_: Settings) -> Iterator[Finding]:
             yield Finding(OK, f"jars of {jars.name}: there")
         else:
             yield Finding(BROKEN, f"jars of {jars.name} are missing", "the job or the broker can't start", "make setup")
+    for name in (KAFKA, SPARK):
+        if not archive(name).exists():
+            what, why = f"classes of {name} are not kept", "each start takes half as long again"
+            yield Finding(WARNING, what, why, f"{sys.executable} -m agentmon_cli.classes")
 
 
 def environment(_: Settings) -> Iterator[Finding]:

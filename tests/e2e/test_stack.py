@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from agentmon.settings import Settings, project_root
+from agentmon.stack.classes import KAFKA, SPARK, archive
 
 BIN = Path(sys.executable).parent
 JOB = project_root() / "jobs" / "streaming" / "monitor.py"
@@ -63,6 +64,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
     finally:
         agentmon(folder, "down")
+
+
+def test_both_jvms_take_their_classes_from_archives(home: Path) -> None:
+    broker = json.loads((home / "run" / "broker.json").read_text())["pid"]
+    for pid, name in ((broker, KAFKA), (told(home)["jvm_pid"], SPARK)):
+        assert str(archive(name)) in {mapped.path for mapped in psutil.Process(pid).memory_maps()}
 
 
 def test_up_leaves_what_runs_alone(home: Path) -> None:

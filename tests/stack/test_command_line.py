@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from agentmon.live.client import answers
 from agentmon.settings import Settings, project_root
 from agentmon.stack.addresses import free_port
+from agentmon.stack.classes import KAFKA, SPARK, archive
 
 AGENTMON = str(Path(sys.executable).with_name("agentmon"))
 
@@ -60,6 +62,59 @@ def test_java_11_is_one_line_for_spark_submit_too(tmp_path: Path) -> None:
         env={**os.environ, "JAVA_HOME": str(tmp_path)},
     )
     assert_one_line(ran, 1, "is Java 11, Spark and Kafka need 17")
+
+
+def submitted(root: Path, *arguments: str) -> tuple[list[str], str, str]:
+    """(arguments, SPARK_CONF_DIR, SPARK_SUBMIT_OPTS) that spark-submit.sh gives Spark in a project below root."""
+    root.joinpath("conf").mkdir(parents=True, exist_ok=True)
+    for name in ("spark-defaults.conf", "log4j2.properties", "kafka-log4j2.properties", "topics.json"):
+        root.joinpath("conf", name).touch()
+    spark = root / ".venv/lib/python3.11/site-packages/pyspark/bin/spark-submit"
+    python = root / ".venv/bin/python"
+    told = 'printf "%s\\n" "$SPARK_CONF_DIR" "${SPARK_SUBMIT_OPTS:-}" "$@"'
+    for path, does in ((spark, told), (python, f'exec {sys.executable} "$@"')):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{does}\n")
+        path.chmod(0o755)
+    script = shutil.copy(project_root() / "spark-submit.sh", root)
+    ran = subprocess.run([script, *arguments], capture_output=True, text=True, check=True)
+    conf, options, *rest = ran.stdout.splitlines()
+    return rest, conf, options
+
+
+def test_spark_submit_takes_classes_from_an_archive_where_there_is_one(tmp_path: Path) -> None:
+    root = tmp_path / "it is mine"
+    rest, conf, options = submitted(root, "jobs/streaming/monitor.py")
+    assert rest == ["--properties-file", f"{root}/conf/spark-defaults.conf", "jobs/streaming/monitor.py"]
+    assert not Path(conf).exists()
+    assert "SharedArchiveFile" not in options
+    root.joinpath(".jars/classes").mkdir(parents=True)
+    root.joinpath(".jars/classes/spark.jsa").touch()
+    _, _, options = submitted(root, "jobs/streaming/monitor.py")
+    assert f'-Dlog4j2.configurationFile="{root}/conf/log4j2.properties"' in options
+    assert f'-XX:SharedArchiveFile="{root}/.jars/classes/spark.jsa"' in options
+
+
+@pytest.mark.parametrize(("others", "master"), [("hive-site.xml", "local[2]"), ("topics.json", "spark://host:7077")])
+def test_spark_submit_has_conf_on_the_class_path_where_it_is_needed(tmp_path: Path, others: str, master: str) -> None:
+    """Where somebody has put a file of Spark's there, and where there are executors elsewhere."""
+    tmp_path.joinpath("conf").mkdir()
+    tmp_path.joinpath("conf", others).touch()
+    rest, conf, options = submitted(tmp_path, "--master", master, "jobs/streaming/monitor.py")
+    assert (rest, conf, options) == (["--master", master, "jobs/streaming/monitor.py"], f"{tmp_path}/conf", "")
+
+
+def test_classes_that_can_not_be_kept_are_one_line(tmp_path: Path) -> None:
+    before = [archive(name).stat().st_mtime for name in (KAFKA, SPARK)]
+    ran = subprocess.run(
+        [sys.executable, "-m", "agentmon_cli.classes"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": "/nowhere", "JAVA_HOME": ""},
+    )
+    assert_one_line(ran, 0, "starts will take longer: classes are not kept (there is no Java")
+    assert [archive(name).stat().st_mtime for name in (KAFKA, SPARK)] == before
 
 
 @pytest.mark.parametrize("command", [("topics",), ("load", "data/tau-airline-events.jsonl.gz")])

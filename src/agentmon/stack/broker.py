@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,6 +20,7 @@ from agentmon.errors import AgentmonError, StackError
 from agentmon.settings import Settings, project_root
 from agentmon.stack import home
 from agentmon.stack.addresses import LOOPBACK, accepts, free_port
+from agentmon.stack.classes import KAFKA, archive, taken_from
 from agentmon.stack.jars import kafka_jars
 from agentmon.stack.java import find_java
 
@@ -56,10 +58,14 @@ share.coordinator.state.topic.min.isr=1
 
 
 class Broker:
-    """The broker of one AGENTMON_HOME: its data outlives it, however it ends."""
+    """The broker of one AGENTMON_HOME: its data outlives it, however it ends.
 
-    def __init__(self, settings: Settings) -> None:
+    `classes`: its JVM's options about these; to take them from their archive by default.
+    """
+
+    def __init__(self, settings: Settings, classes: Sequence[str] | None = None) -> None:
         self._settings = settings
+        self._classes = taken_from(archive(KAFKA)) if classes is None else classes
         self._folder = settings.home / "kafka"
         self._data = self._folder / "data"
         self._note = settings.run / "broker.json"
@@ -150,7 +156,7 @@ class Broker:
 
     def _spawn(self, java: Path, properties: Path, bootstrap: str) -> psutil.Process:
         command = [
-            *(str(java), *_BROKER_FLAGS, self._marker, f"-Dagentmon.bootstrap={bootstrap}"),
+            *(str(java), *_BROKER_FLAGS, *self._classes, self._marker, f"-Dagentmon.bootstrap={bootstrap}"),
             *(f"-Dagentmon.log={self.log}", f"-Dlog4j2.configurationFile={_log_config()}"),
             *("-cp", _class_path(), "kafka.Kafka", str(properties)),
         ]
