@@ -35,6 +35,8 @@ def main() -> int:
             f"agentmon: starts will take longer: classes are not kept ({error});"
             " python -m agentmon_cli.classes tries it again\n"
         )
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
