@@ -35,7 +35,7 @@ from agentmon.stream.tables import create_missing
 DAY = date(2026, 11, 20)
 SUMMED = (
     "SELECT sum(actions), sum(action_reward_sum)::FLOAT, max(last_event_time), max(recent_action_rewards[-1].event_time), "
-    "sum(list_sum(map_values(duration_buckets))), count(DISTINCT window_start), count(last_cpu_percent) FROM summaries"
+    "sum(list_sum(map_values(duration_buckets))), count(DISTINCT window_start), count(last_cpu_percent) FROM "
 )
 
 
@@ -64,8 +64,23 @@ def files(lake: str, table: str) -> list[Path]:
 
 def test_it_reads_what_the_delta_reader_reads(lake: str) -> None:
     with reading(lake, "summaries", "sessions") as delta, open_figures(lake) as figures:
-        for query in (SUMMED, "SELECT count(DISTINCT session_id), sum(actions) FROM sessions", "SELECT * FROM sealed"):
+        assert (
+            figures.con.execute(f"{SUMMED} agent_summaries").fetchall()
+            == delta.execute(f"{SUMMED} summaries").fetchall()
+        )
+        for query in ("SELECT count(DISTINCT session_id), sum(actions) FROM sessions", "SELECT * FROM sealed"):
             assert figures.con.execute(query).fetchall() == delta.execute(query).fetchall()
+
+
+def test_it_says_the_same_however_often_files_are_opened(lake: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for many in (1, 10_000):
+        monkeypatch.setattr("agentmon.lake.figures._MANY_FILES", many)
+        with open_figures(lake) as figures:
+            assert figures.are_many is (many == 1)
+        found.append(status(lake))
+    assert found[0] == found[1]
+    assert all(agent["p50_ms"] and agent["p95_ms"] for agent in found[0]["agents"])
 
 
 def test_of_the_ledger_only_files_with_a_newest_seal_are_opened(lake: str) -> None:
@@ -103,12 +118,12 @@ def test_files_older_than_a_column_are_read(lake: str, column: str, every: int) 
 
 
 def histograms(con: Connection) -> list[tuple[Any, ...]]:
-    text = "SELECT agent_id, unnest(map_entries(buckets), recursive := true) FROM agent_durations"
+    text = "SELECT agent_id, unnest(map_entries(buckets), recursive := true) FROM agent_summaries"
     return con.execute(f"SELECT agent_id, key, sum(value) FROM ({text}) GROUP BY ALL ORDER BY ALL").fetchall()
 
 
 def test_an_agents_histogram_is_that_of_its_tools(lake: str) -> None:
-    by_tool = "SELECT agent_id, unnest(map_entries(duration_buckets), recursive := true) FROM summaries"
+    by_tool = "SELECT agent_id, unnest(map_entries(duration_buckets), recursive := true) FROM agent_summaries"
     wanted = f"SELECT agent_id, key, sum(value) FROM ({by_tool}) GROUP BY ALL ORDER BY ALL"
     with open_figures(lake) as figures:
         assert histograms(figures.con) == figures.con.execute(wanted).fetchall()
@@ -168,10 +183,14 @@ def test_half_a_batch_is_left_out_whatever_the_log_tells(lake: str, newest: int)
     DeltaTable(f"{lake}/ledger").delete(f"batch_id > {newest}")
     DeltaTable(f"{lake}/summaries").optimize.compact()
     with reading(lake, "summaries", "sessions") as delta, open_figures(lake) as figures:
-        for query in (SUMMED, "SELECT count(DISTINCT session_id), sum(actions) FROM sessions"):
-            assert figures.con.execute(query).fetchall() == delta.execute(query).fetchall()
+        assert (
+            figures.con.execute(f"{SUMMED} agent_summaries").fetchall()
+            == delta.execute(f"{SUMMED} summaries").fetchall()
+        )
+        sessions = "SELECT count(DISTINCT session_id), sum(actions) FROM sessions"
+        assert figures.con.execute(sessions).fetchall() == delta.execute(sessions).fetchall()
         durations = sum(n for *_, n in histograms(figures.con))
-        assert figures.con.execute("SELECT sum(duration_count) FROM summaries").fetchone() == (durations,)
+        assert figures.con.execute("SELECT sum(duration_count) FROM agent_summaries").fetchone() == (durations,)
 
 
 def test_times_as_spark_writes_them_are_read(lake: str) -> None:
@@ -235,7 +254,7 @@ def test_newest_rewards_are_found_whatever_is_opened(
     with prepare(lake) as con:
         con.execute("CREATE TEMP TABLE narrowed AS FROM newest_rewards")
         con.execute("DROP TABLE newest_rewards")
-        con.execute("CREATE OR REPLACE VIEW rewarded_summaries AS FROM summaries")
+        con.execute("CREATE OR REPLACE VIEW rewarded_summaries AS FROM agent_summaries")
         con.execute(query("status_rewards"), {"kept": 20, "since": BEGINNING, "left_out": None})
         assert con.execute("SELECT count(*), max(len(rewards)) FROM narrowed").fetchone() == (49, 20)
         for one, other in (("narrowed", "newest_rewards"), ("newest_rewards", "narrowed")):

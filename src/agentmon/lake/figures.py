@@ -1,13 +1,13 @@
 """Summaries and sessions opened for a figure over all of the lake: every file is read, whatever its day.
 
-The views are those of connection.py, `sealed`, `summaries` and `sessions`, at one version, without the partition's
-column. Three more are as narrow as the log allows: `agent_durations`, histograms per agent; `nameless_sessions`, rows
-without a session_id among others; and `rewarded_summaries`, which `narrow` makes.
+The views are `sealed` and `sessions` of connection.py, at one version and without the partition's column, and
+`agent_summaries`: summaries, with `buckets`, which added up are each agent's histogram. Two more are as narrow as the log
+allows: `nameless_sessions`, rows without a session_id among others; and `rewarded_summaries`, which `narrow` makes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -34,9 +34,10 @@ from agentmon.lake.types import duckdb_type
 _SEALED = ("summaries", "sessions")
 #: Rows of the summaries that are looked at for an agent's newest rewards: some 30 commits, a few closed days.
 _LATELY = 10_000
-#: The partition's is in the names of the files: taking it from a thousand of them is 0.1 s of CPU. An agent's histograms
-#: are in agent_durations; files of older versions lack them.
-_LEFT_OUT = {"event_date", "agent_duration_count", "agent_duration_buckets"}
+#: Of so many files each is opened once, and its rows are kept meanwhile; of fewer each figure reads what it needs.
+_MANY_FILES = 100
+#: The partition's is in the names of the files: taking it from a thousand of them is 0.1 s of CPU.
+_LEFT_OUT = "event_date"
 
 
 class _Part(NamedTuple):
@@ -60,6 +61,11 @@ class Figures:
     summaries: list[File] | None
     lately: datetime
 
+    @property
+    def are_many(self) -> bool:
+        """Whether the files of the summaries are so many that each is best opened once."""
+        return len(self.summaries or ()) >= _MANY_FILES
+
     def narrow(self, spans: Sequence[tuple[datetime, datetime]]) -> None:
         """Make `rewarded_summaries`: all rows whose window lies within one of the spans, and others."""
         if self.summaries is None:
@@ -82,7 +88,7 @@ def open_figures(lake: str, *, ledger: bool = False) -> Iterator[Figures]:
                 return
     with reading(lake, *_SEALED) as con:
         con.execute("CREATE VIEW nameless_sessions AS FROM sessions")
-        con.execute(f"CREATE VIEW agent_durations AS {query('agent_durations').format(source='summaries')}")
+        con.execute(f"CREATE VIEW agent_summaries AS {query('agent_summaries').format(source='summaries')}")
         yield Figures(con, _sealed(con), None, datetime.now(UTC) - timedelta(days=1))
 
 
@@ -103,16 +109,15 @@ def _open_files(con: Connection, pinned: Mapping[str, list[File]]) -> Figures:
     _view(con, "newest_seals", "ledger", [_Part(newest_of_each_run(pinned["ledger"]))])
     con.execute(query("sealed").format(ledger="newest_seals"))
     sealed = _sealed(con)
-    for table in _SEALED:
-        _view(con, table, table, _sealed_parts(pinned[table], sealed))
+    _view(con, "sessions", "sessions", _sealed_parts(pinned["sessions"], sealed))
     nameless = [file for file in pinned["sessions"] if has_nulls(file, "session_id")]
     _view(con, "nameless_sessions", "sessions", _sealed_parts(nameless, sealed))
     older, newer = _parted(pinned["summaries"], lambda file: has_nulls(file, "agent_duration_count"))
     parts = [
-        *_sealed_parts(newer, sealed, "SELECT agent_id, agent_duration_buckets AS buckets FROM {source}"),
-        *_sealed_parts(older, sealed, query("agent_durations"), by_name=True),
+        *_sealed_parts(newer, sealed, "SELECT *, agent_duration_buckets AS buckets FROM {source}"),
+        *_sealed_parts(older, sealed, query("agent_summaries"), by_name=True),
     ]
-    _view(con, "agent_durations", "summaries", parts, left_out={"event_date"})
+    _view(con, "agent_summaries", "summaries", parts)
     return Figures(con, sealed, pinned["summaries"], windows_since(pinned["summaries"], _LATELY))
 
 
@@ -137,9 +142,9 @@ def _sealed_parts(
     return [_Part(whole, shown, by_name), _Part(others, asked, by_name)]
 
 
-def _view(con: Connection, name: str, table: str, parts: Iterable[_Part], left_out: Container[str] = _LEFT_OUT) -> None:
+def _view(con: Connection, name: str, table: str, parts: Iterable[_Part]) -> None:
     """A view over files of a table, with today's columns. Columns are only ever added: the oldest file has the fewest."""
-    columns = [column for column in TABLES[table].columns if column.name not in left_out]
+    columns = [column for column in TABLES[table].columns if column.name != _LEFT_OUT]
     parts = [part for part in parts if part.files] or [*parts][:1]
     for by_name in (False, True):
         shown = (

@@ -34,7 +34,10 @@ def prepare(lake: str, *, ledger: bool = False) -> Iterator[Connection]:
     """
     with open_figures(lake, ledger=ledger) as figures:
         con = figures.con
-        con.execute(query("status_partials"), {**_OTHERS, "lately": figures.lately})
+        partials = query("status_partials").format(
+            materialized="MATERIALIZED" if figures.are_many else "NOT MATERIALIZED"
+        )
+        con.execute(partials, {**_OTHERS, **_QUANTILES, "lately": figures.lately})
         spans = con.execute(query("status_reward_spans"), {"kept": RECENT_REWARDS, "lately": figures.lately}).fetchall()
         figures.narrow(spans)
         first = min((since for since, _ in spans), default=END)
@@ -62,8 +65,6 @@ def status_of(con: Connection) -> dict[str, Any]:
 
 
 def _agents(con: Connection) -> list[dict[str, Any]]:
-    asked = con.execute(query("status_durations"), {**_OTHERS, **_QUANTILES}).fetchall()
-    durations = {agent: dict(zip(_QUANTILES, map(bucket_value, buckets), strict=True)) for agent, *buckets in asked}
     rewards = newest_rewards(con)
     sessions = dict(con.execute(query("session_counts"), {"silence": _SILENCE}).fetchall())
     return [
@@ -77,13 +78,17 @@ def _agents(con: Connection) -> list[dict[str, Any]]:
             "sessions": sessions.get(row["agent_id"], 0),
             "last_event_time": row["last_event_time"],
             "error_rate": row["error_rate"],
-            "p50_ms": durations.get(row["agent_id"], {}).get("p50"),
-            "p95_ms": durations.get(row["agent_id"], {}).get("p95"),
+            "p50_ms": _duration(row["p50_bucket"]),
+            "p95_ms": _duration(row["p95_bucket"]),
             "memory_bytes": row["memory_bytes"],
             "cpu_percent": row["cpu_percent"],
         }
         for row in rows(con, query("status_agents"))
     ]
+
+
+def _duration(bucket: int | None) -> float | None:
+    return None if bucket is None else bucket_value(bucket)
 
 
 def newest_rewards(con: Connection) -> dict[tuple[str, bool], list[float]]:

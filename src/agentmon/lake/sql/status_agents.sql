@@ -11,6 +11,8 @@ SELECT
     sum(learning_reward_count) > 0 AS learns,
     max(last_event_time) AS last_event_time,
     sum(errors) / nullif(sum(actions), 0) AS error_rate,
+    any_value(p50_bucket) AS p50_bucket,
+    any_value(p95_bucket) AS p95_bucket,
     arg_max(last_memory_bytes.value, last_memory_bytes.event_time) AS memory_bytes,
     arg_max(last_cpu_percent.value, last_cpu_percent.event_time) AS cpu_percent
 FROM partials
