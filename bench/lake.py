@@ -128,7 +128,7 @@ class Maker:
         write_deltalake(
             str(self._lake / table), rows, mode="append", partition_by=[wanted.partition],
             description=wanted.comment, configuration=wanted.properties,
-            writer_properties=PARQUET if collapsed else appended_as(table),
+            writer_properties=PARQUET if collapsed else appended_as(wanted),
         )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from agentmon.errors import AgentmonError, StackError
 from agentmon.settings import Settings
 from agentmon.stack import up
-from agentmon.stack.addresses import LOOPBACK, free_port
+from agentmon.stack.addresses import LOOPBACK, free_port, parse_bootstrap
 from agentmon.stack.broker import Broker
 from agentmon.stack.classes import KAFKA, SPARK, archive, is_whole, kept_in
 from agentmon.stack.java import find_java
@@ -52,10 +52,11 @@ def record() -> None:
         kafka, spark = (Path(work) / archive(name).name for name in (KAFKA, SPARK))
         settings = _alone(Path(work) / "home")
         broker, job = Broker(settings, kept_in(kafka)), Job(settings)
+        (at,) = parse_bootstrap(settings.bootstrap)
         os.environ["SPARK_SUBMIT_OPTS"] = shlex.join(kept_in(spark))
         try:
             job.start(settings.bootstrap)
-            broker.start(settings.bootstrap, *_place(settings))
+            broker.start(settings.bootstrap, at.host, at.port)
             up.up(settings, lambda _: None)
             stuck = [reason for path in follow(settings, _WAIT_S) if (reason := path.stuck())]
         finally:
@@ -83,11 +84,6 @@ def _alone(folder: Path) -> Settings:
         del os.environ[name]
     os.environ.update(own)
     return Settings.from_env()
-
-
-def _place(settings: Settings) -> tuple[str, int]:
-    ip, port = settings.bootstrap.rsplit(":", 1)
-    return ip, int(port)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import pytest
 from bench.lake import Maker, make
 from deltalake import DeltaTable, TableFeatures, write_deltalake
 
+from agentmon.contracts.tables import TABLES
 from agentmon.lake.connection import Connection, connect, query
 from agentmon.lake.figures import open_figures
 from agentmon.lake.history import read_history
@@ -122,6 +123,16 @@ def histograms(con: Connection) -> list[tuple[Any, ...]]:
     return con.execute(f"SELECT agent_id, key, sum(value) FROM ({text}) GROUP BY ALL ORDER BY ALL").fetchall()
 
 
+@pytest.mark.parametrize("table", ["summaries", "sessions", "ledger"])
+def test_the_log_knows_what_a_batchs_figures_are_found_by(lake: str, table: str) -> None:
+    """Whatever else their files leave out to be read quickly."""
+    newest = max(snapshot(lake, table), key=lambda file: file.most.get("batch_id", 0))
+    wanted = {*TABLES[table].found_by}
+    assert wanted
+    assert newest.nulls.keys() == newest.least.keys() == newest.most.keys() == wanted
+    assert newest.least["query_id"] == newest.most["query_id"]
+
+
 def test_an_agents_histogram_is_that_of_its_tools(lake: str) -> None:
     by_tool = "SELECT agent_id, unnest(map_entries(duration_buckets), recursive := true) FROM agent_summaries"
     wanted = f"SELECT agent_id, key, sum(value) FROM ({by_tool}) GROUP BY ALL ORDER BY ALL"
@@ -203,7 +214,7 @@ def test_times_as_spark_writes_them_are_read(lake: str) -> None:
 
 
 def test_a_place_with_a_quote_in_its_name_is_read(tmp_path: Path, lake: str) -> None:
-    odd = tmp_path / "it's [mine] *"
+    odd = tmp_path / "it's\n[mine] * \"über\""
     Path(lake).rename(odd)
     assert status(str(odd))["totals"]["actions"] == 600
 

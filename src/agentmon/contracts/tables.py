@@ -20,7 +20,8 @@ class Column:
 class Table:
     """One Delta table; `columns` in the order in which they are written.
 
-    found_by: columns that the log has each file's bounds and nulls of; the first ones (see _PROPERTIES) where empty.
+    found_by: columns that the log has each file's bounds and nulls of; the first ones (see _PROPERTIES) where empty. Of
+    other columns a batch's figures have none to give (stream/tables.py).
     """
 
     name: str
@@ -285,6 +286,7 @@ LEDGER = Table(
         Column("note", "string", "Who or what entered it, where that needs saying"),
         Column("event_date", "date", "UTC day of committed_at: the partition"),
     ),
+    found_by=("query_id", "batch_id", "kind", "kafka_topic", "kafka_topic_id", "kafka_partition"),
     example="SELECT kafka_topic, kafka_partition, max(end_offset) AS next FROM ledger WHERE kind = 'stored' GROUP BY ALL ORDER BY ALL",
 )
 

@@ -8,7 +8,6 @@ Source: https://github.com/delta-io/delta/blob/master/PROTOCOL.md, "Delta Log En
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import _duckdb as duckdb
+import orjson
 
 from agentmon.errors import AgentmonError
 from agentmon.lake.connection import Connection, literal, query
@@ -84,7 +84,7 @@ def _added(con: Connection, log: Path) -> Iterable[dict[str, Any]]:
                 added[name] = {"path": name, "modificationTime": written, "stats": stats}
     for version in commits:
         for line in (log / f"{version:020}.json").read_bytes().splitlines():
-            action = json.loads(line)
+            action = orjson.loads(line)
             if "add" in action:
                 added[action["add"]["path"]] = action["add"]
             elif "remove" in action:
@@ -100,7 +100,7 @@ def _check(reader: int, log: Path) -> None:
 
 
 def _file(place: str, added: dict[str, Any]) -> File:
-    stats = json.loads(added.get("stats") or "{}")
+    stats = orjson.loads(added.get("stats") or "{}")
     bounds = (stats.get(name) or {} for name in ("minValues", "maxValues", "nullCount"))
     return File(f"{place}/{unquote(added['path'])}", added["modificationTime"], stats.get("numRecords"), *bounds)
 
