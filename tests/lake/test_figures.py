@@ -214,7 +214,7 @@ def test_times_as_spark_writes_them_are_read(lake: str) -> None:
 
 
 def test_a_place_with_a_quote_in_its_name_is_read(tmp_path: Path, lake: str) -> None:
-    odd = tmp_path / "it's\n[mine] * \"über\""
+    odd = tmp_path / 'it\'s\n[mine] * "über"'
     Path(lake).rename(odd)
     assert status(str(odd))["totals"]["actions"] == 600
 
