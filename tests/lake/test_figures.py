@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +54,19 @@ def status(lake: str) -> dict[str, Any]:
     return found
 
 
+def history(lake: str, wanted: Selection = Selection()) -> list[dict[str, Any]]:  # noqa: B008 - it can't change
+    """What history says, sums to 9 digits."""
+    found = read_history(lake, wanted, timedelta(hours=1)).rows.dicts()
+    return [{name: round(v, 9) if isinstance(v, float) else v for name, v in bucket.items()} for bucket in found]
+
+
 def snapshot(lake: str, table: str) -> list[File]:
     with connect(delta=False) as con:
         return read_snapshot(con, lake, table) or []
+
+
+def day_of(path: Path) -> date:
+    return date.fromisoformat(path.parent.name.removeprefix("event_date="))
 
 
 def files(lake: str, table: str) -> list[Path]:
@@ -74,14 +84,32 @@ def test_it_reads_what_the_delta_reader_reads(lake: str) -> None:
 
 
 def test_it_says_the_same_however_often_files_are_opened(lake: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = []
-    for many in (1, 10_000):
+    found, buckets = [], []
+    for many, rows_are in ((1, "MATERIALIZED"), (10_000, "NOT MATERIALIZED")):
         monkeypatch.setattr("agentmon.lake.figures._MANY_FILES", many)
         with open_figures(lake) as figures:
-            assert figures.are_many is (many == 1)
+            assert figures.materialized == rows_are
         found.append(status(lake))
+        buckets.append(history(lake))
     assert found[0] == found[1]
+    assert buckets[0] == buckets[1]
     assert all(agent["p50_ms"] and agent["p95_ms"] for agent in found[0]["agents"])
+
+
+@pytest.mark.parametrize(("since", "until"), [(-2, -1), (0, 1), (1, 9)])
+def test_history_opens_the_files_of_the_time_asked_for(lake: str, since: int, until: int) -> None:
+    """Days from the open one on; the two before are closed, with a window a day."""
+    first, last = (datetime.combine(DAY, datetime.min.time(), UTC) + timedelta(days=n) for n in (since, until))
+    wanted = Selection(since=first, until=last)
+    days = [day for day in history(lake) if first <= day["bucket_start"] < last]
+    assert history(lake, wanted) == days
+    # A window that ends where that time begins may be looked at.
+    touched = first.date() - timedelta(days=1)
+    others = [path for path in files(lake, "summaries") if not touched <= day_of(path) <= last.date()]
+    assert others
+    for path in others:
+        path.unlink()
+    assert history(lake, wanted) == days
 
 
 def test_of_the_ledger_only_files_with_a_newest_seal_are_opened(lake: str) -> None:
@@ -220,12 +248,15 @@ def test_a_place_with_a_quote_in_its_name_is_read(tmp_path: Path, lake: str) -> 
 
 
 def test_a_table_with_a_feature_of_its_own_goes_to_the_delta_reader(lake: str) -> None:
-    before = status(lake)
+    open_day = Selection(since=datetime.combine(DAY, datetime.min.time(), UTC))
+    before, buckets = status(lake), history(lake, open_day)
+    assert buckets
     table = DeltaTable(f"{lake}/summaries")
     table.alter.add_feature(TableFeatures.DeletionVectors, allow_protocol_versions_increase=True)
     with pytest.raises(NotPlainError):
         snapshot(lake, "summaries")
     assert status(lake) == before
+    assert history(lake, open_day) == buckets
 
 
 @pytest.mark.parametrize("checkpoint", [False, True])

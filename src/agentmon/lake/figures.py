@@ -1,4 +1,4 @@
-"""Summaries and sessions opened for a figure over all of the lake: every file is read, whatever its day.
+"""Summaries and sessions opened for a figure over all of the lake, or over the windows of some time.
 
 The views are `sealed` and `sessions` of connection.py, at one version and without the partition's column, and
 `agent_summaries`: summaries, with `buckets`, which added up are each agent's histogram. Two more are as narrow as the log
@@ -33,6 +33,8 @@ from agentmon.lake.snapshot import (
 from agentmon.lake.types import duckdb_type
 
 _SEALED = ("summaries", "sessions")
+#: (since, until), both inclusive.
+Span = tuple[datetime, datetime]
 #: Rows of the summaries that are looked at for an agent's newest rewards: some 30 commits, a few closed days.
 _LATELY = 10_000
 #: Of so many files each is opened once, and its rows are kept meanwhile; of fewer each figure reads what it needs.
@@ -61,11 +63,11 @@ class Figures:
     lately: datetime
 
     @property
-    def are_many(self) -> bool:
-        """Whether the files of the summaries are so many that each is best opened once."""
-        return len(self.summaries or ()) >= _MANY_FILES
+    def materialized(self) -> str:
+        """How a query names the rows that it reads twice, for DuckDB: of very many files each is best opened once."""
+        return "MATERIALIZED" if len(self.summaries or ()) >= _MANY_FILES else "NOT MATERIALIZED"
 
-    def narrow(self, spans: Sequence[tuple[datetime, datetime]]) -> None:
+    def narrow(self, spans: Sequence[Span]) -> None:
         """Make `rewarded_summaries`: all rows whose window lies within one of the spans, and others."""
         if self.summaries is None:
             self.con.execute("CREATE VIEW rewarded_summaries AS FROM summaries")
@@ -75,30 +77,47 @@ class Figures:
 
 
 @contextmanager
-def open_figures(lake: str, *, ledger: bool = False) -> Iterator[Figures]:
-    """With all of the `ledger` too only where asked. Raises NoLakeError where there is no lake yet."""
+def open_figures(
+    lake: str, *, tables: Sequence[str] = _SEALED, ledger: bool = False, within: Span | None = None
+) -> Iterator[Figures]:
+    """Of the two tables those that are asked for, and all of the `ledger` only where asked.
+
+    within: of the summaries only rows whose window overlaps that time matter; files that have none are left out. Raises
+    NoLakeError where there is no lake yet.
+    """
     if is_local(lake):
         with connect(delta=False) as con:
-            pinned = _pin(con, lake)
+            pinned = _pin(con, lake, tables)
             if pinned is not None:
                 if ledger:
                     _view(con, "ledger", "ledger", [_Part(pinned["ledger"])])
+                if within is not None:
+                    pinned["summaries"] = between(pinned["summaries"], [within])
                 yield _open_files(con, pinned)
                 return
-    with reading(lake, *_SEALED) as con:
-        con.execute("CREATE VIEW nameless_sessions AS FROM sessions")
-        con.execute(f"CREATE VIEW agent_summaries AS {query('agent_summaries').format(source='summaries')}")
+    with reading(lake, *tables) as con:
+        if "sessions" in tables:
+            con.execute("CREATE VIEW nameless_sessions AS FROM sessions")
+        con.execute(f"CREATE VIEW agent_summaries AS {query('agent_summaries').format(source=_days(within))}")
         yield Figures(con, _sealed(con), None, datetime.now(UTC) - timedelta(days=1))
 
 
-def _pin(con: Connection, lake: str) -> dict[str, list[File]] | None:
-    """The tables' files; None where Delta's own reader is needed."""
+def _days(within: Span | None) -> str:
+    """The summaries whose partitions can have windows of that time; a window is at most a day long."""
+    if within is None:
+        return "summaries"
+    since, until = (moment.astimezone(UTC).date() for moment in within)
+    return f"(FROM summaries WHERE event_date BETWEEN DATE '{since}' - 1 AND DATE '{until}')"
+
+
+def _pin(con: Connection, lake: str, tables: Sequence[str]) -> dict[str, list[File]] | None:
+    """The tables' files, and the ledger's; None where Delta's own reader is needed."""
     try:
         # The ledger first: a batch writes it last, so whatever it has is in the tables pinned after it.
         ledger = read_snapshot(con, lake, "ledger")
         if ledger is None:
             raise no_lake(lake)
-        return {"ledger": ledger, **{table: read_snapshot(con, lake, table) or [] for table in _SEALED}}
+        return {"ledger": ledger, **{table: read_snapshot(con, lake, table) or [] for table in tables}}
     except NotPlainError:
         return None
 
@@ -111,9 +130,10 @@ def _open_files(con: Connection, pinned: Mapping[str, list[File]]) -> Figures:
     _view(con, "newest_seals", "ledger", [_Part(newest_of_each_run(pinned["ledger"]))])
     con.execute(query("sealed").format(ledger="newest_seals"))
     sealed = _sealed(con)
-    _view(con, "sessions", "sessions", _sealed_parts(pinned["sessions"], sealed))
-    nameless = [file for file in pinned["sessions"] if has_nulls(file, "session_id")]
-    _view(con, "nameless_sessions", "sessions", _sealed_parts(nameless, sealed))
+    if "sessions" in pinned:
+        _view(con, "sessions", "sessions", _sealed_parts(pinned["sessions"], sealed))
+        nameless = [file for file in pinned["sessions"] if has_nulls(file, "session_id")]
+        _view(con, "nameless_sessions", "sessions", _sealed_parts(nameless, sealed))
     older, newer = _parted(pinned["summaries"], lambda file: has_nulls(file, "agent_duration_count"))
     parts = [
         *_sealed_parts(newer, sealed, "SELECT *, agent_duration_buckets AS buckets FROM {source}"),

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 from agentmon.contracts.measures import SELFTEST_AGENT, quantile
 from agentmon.lake.connection import query, rows
-from agentmon.lake.reading import again, reading
+from agentmon.lake.figures import open_figures
+from agentmon.lake.reading import again
 from agentmon.lake.selection import Rows, Selection
 
 COLUMNS = [
@@ -40,9 +41,10 @@ def read_history(lake: str, wanted: Selection, bucket: timedelta | None = None) 
     avg_reward is over learning rewards where there are any in the time asked for, else over actions: one
     kind for all buckets. since and until are met to the whole window of the summaries.
     """
-    with reading(lake, "summaries") as con:
+    with open_figures(lake, tables=("summaries",), within=(wanted.since, wanted.until)) as figures:
+        con = figures.con
         parameters = {"since": wanted.since, "until": wanted.until, "agent": wanted.agent, "left_out": SELFTEST_AGENT}
-        con.execute(query("history_partials"), parameters)
+        con.execute(query("history_partials").format(materialized=figures.materialized), parameters)
         span = rows(con, query("history_span"))[0]
         width = bucket or readable_width(span["first"], span["last"])
         found = rows(con, query("history"), {"width": width})

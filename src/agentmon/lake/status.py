@@ -34,9 +34,7 @@ def prepare(lake: str, *, ledger: bool = False) -> Iterator[Connection]:
     """
     with open_figures(lake, ledger=ledger) as figures:
         con = figures.con
-        partials = query("status_partials").format(
-            materialized="MATERIALIZED" if figures.are_many else "NOT MATERIALIZED"
-        )
+        partials = query("status_partials").format(materialized=figures.materialized)
         con.execute(partials, {**_OTHERS, **_QUANTILES, "lately": figures.lately})
         spans = con.execute(query("status_reward_spans"), {"kept": RECENT_REWARDS, "lately": figures.lately}).fetchall()
         figures.narrow(spans)
