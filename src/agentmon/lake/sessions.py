@@ -21,7 +21,7 @@ def read_sessions(lake: str, wanted: Selection, now: datetime | None = None) -> 
     a reward (for a session with an id) or 30 minutes of silence; ended_at says when that was.
     """
     with reading(lake, "sessions") as con:
-        con.execute(query("session_rows"), {"agent": wanted.agent})
+        con.execute(query("session_rows"), {"agent": wanted.agent, "session": wanted.session})
         parameters: dict[str, Any] = {
             "since": wanted.since,
             "until": wanted.until,

@@ -2,15 +2,20 @@
 WITH marked AS (
     SELECT
         *,
-        session_id IS NULL AND coalesce(first_event_time > $silence + max(last_event_time) OVER (
-            PARTITION BY agent_id, session_id ORDER BY first_event_time, last_event_time
+        coalesce(first_event_time > $silence + max(last_event_time) OVER (
+            PARTITION BY agent_id ORDER BY first_event_time, last_event_time
             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
         ), true) AS starts
     FROM session_rows
+    WHERE session_id IS NULL
 ),
 numbered AS (
-    SELECT *, sum(starts::INT) OVER (PARTITION BY agent_id, session_id ORDER BY first_event_time, last_event_time ROWS UNBOUNDED PRECEDING) AS nth
+    SELECT * EXCLUDE (starts), sum(starts::INT) OVER (PARTITION BY agent_id ORDER BY first_event_time, last_event_time ROWS UNBOUNDED PRECEDING) AS nth
     FROM marked
+    UNION ALL
+    SELECT *, NULL AS nth
+    FROM session_rows
+    WHERE session_id IS NOT NULL
 ),
 added AS (
     SELECT
