@@ -162,6 +162,13 @@ class Settings:
     max_batch_messages: int = _setting(
         "AGENTMON_MAX_BATCH", 200_000, _count, "a number > 0", "messages in one batch of the lake at the most"
     )
+    readers: int = _setting(
+        "AGENTMON_READERS",
+        2,
+        _count,
+        "a number > 0",
+        "processes that fetch and parse, each its share of the partitions",
+    )
     compact_files: int = _setting(
         "AGENTMON_COMPACT_FILES",
         32,

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from kafka import KafkaProducer
 
 from agentmon.contracts.topics import MAYBE_REPEAT
 from agentmon.lake.connection import open_lake
-from agentmon.live.client import Connection, client_config, spark_options
+from agentmon.live.client import Connection, client_config
 from agentmon.live.topics import describe
 from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, Range, now
 from agentmon.stream.columns import read_batch
 from agentmon.stream.repeats import move_repeats
-from agentmon.stream.source import fetch, read_ranges
+from agentmon.stream.source import read_ranges
 from agentmon.stream.store import Store
 from agentmon.stream.tables import create_missing
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 
 class KilledError(Exception):
@@ -52,7 +49,7 @@ def rows(lake: str, table: str) -> list[tuple[Any, ...]]:
 
 
 def test_second_copies_are_set_aside_and_a_batch_cut_off_is_done_alike(
-    spark: SparkSession, home_settings: Settings, connection: Connection, topic: str
+    home_settings: Settings, connection: Connection, topic: str
 ) -> None:
     view = describe(connection)
     lake = home_settings.lake
@@ -68,8 +65,8 @@ def test_second_copies_are_set_aside_and_a_batch_cut_off_is_done_alike(
             if table == die_before:
                 raise KilledError(table)
 
-        frame = read_ranges(spark, spark_options(home_settings), one.ranges)
-        parsed = move_repeats(read_batch(fetch(frame), home_settings, one), lake, one.ranges)
+        (messages,) = read_ranges(home_settings, one.ranges, 100)
+        parsed = move_repeats(read_batch(messages, home_settings, one), lake, one.ranges)
         return Store(home_settings, before_write=before_write).store(parsed, one)
 
     first, second = batch(0, 0, 5), batch(1, 5, 11)

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from kafka import KafkaProducer
 
 from agentmon.lake.connection import open_lake
 from agentmon.lake.ledger import has_batch, read_positions
-from agentmon.live.client import Connection, client_config, spark_options
+from agentmon.live.client import Connection, client_config
 from agentmon.live.offsets import beginning_and_end
 from agentmon.live.topics import describe
 from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, Range, now
 from agentmon.stream.columns import read_batch
 from agentmon.stream.resume import unsealed_batch
-from agentmon.stream.source import fetch, read_ranges
+from agentmon.stream.source import read_ranges
 from agentmon.stream.store import Store
 from agentmon.stream.tables import create_missing
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 MESSAGES = [
     {
@@ -58,14 +55,14 @@ def batch(broker: Settings, connection: Connection, new_topic: Callable[..., str
     return Batch("query", 0, (Range(topic, view.topics[topic].topic_id, 0, 0, end),), now(), view.cluster_id)
 
 
-def store(spark: SparkSession, settings: Settings, batch: Batch, die_before: str | None = None) -> None:
+def store(settings: Settings, batch: Batch, die_before: str | None = None) -> None:
     def before_write(table: str) -> None:
         if table == die_before:
             raise KilledError(table)
 
     create_missing(settings.lake)
-    rows = read_ranges(spark, spark_options(settings), batch.ranges)
-    Store(settings, before_write=before_write).store(read_batch(fetch(rows), settings, batch), batch)
+    (messages,) = read_ranges(settings, batch.ranges, 100)
+    Store(settings, before_write=before_write).store(read_batch(messages, settings, batch), batch)
 
 
 def figures(lake: str) -> dict[str, Any]:
@@ -82,29 +79,27 @@ def figures(lake: str) -> dict[str, Any]:
     return found
 
 
-def test_a_batch_is_in_every_table_once_and_sealed(spark: SparkSession, home_settings: Settings, batch: Batch) -> None:
-    store(spark, home_settings, batch)
+def test_a_batch_is_in_every_table_once_and_sealed(home_settings: Settings, batch: Batch) -> None:
+    store(home_settings, batch)
     once = figures(home_settings.lake)
     assert once["offsets"] == [(0,), (1,), (2,), (3,)]
     assert (once["other"], once["quarantined"]) == (3, 1)
     assert has_batch(home_settings.lake, "query", 0)
     assert [p.end_offset for p in read_positions(home_settings.lake)] == [4]
-    store(spark, home_settings, batch)
+    store(home_settings, batch)
     assert figures(home_settings.lake) == once
 
 
 @pytest.mark.parametrize("table", ["quarantine", "summaries", "ledger"])
-def test_a_batch_cut_off_is_found_and_finished(
-    spark: SparkSession, home_settings: Settings, batch: Batch, table: str
-) -> None:
+def test_a_batch_cut_off_is_found_and_finished(home_settings: Settings, batch: Batch, table: str) -> None:
     with pytest.raises(KilledError):
-        store(spark, home_settings, batch, die_before=table)
+        store(home_settings, batch, die_before=table)
     lake = home_settings.lake
     assert not has_batch(lake, "query", 0)
     assert figures(lake)["summaries"] == 0, "an unsealed batch is in no figure"
     found = unsealed_batch(lake, lambda query, number: has_batch(lake, query, number))
     assert found == batch
-    store(spark, home_settings, found)
+    store(home_settings, found)
     after = figures(lake)
     assert after["offsets"] == [(0,), (1,), (2,), (3,)]
     assert (after["other"], after["quarantined"], after["ledger"]) == (3, 1, 1)

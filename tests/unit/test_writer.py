@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 
@@ -14,12 +14,11 @@ from tests.builders import parsed, row
 
 from agentmon.lake.partials import COUNTED, Partials
 from agentmon.settings import Settings
-from agentmon.stream import writer as writing
 from agentmon.stream.batch import Batch
 from agentmon.stream.parsed import side_by_side
 from agentmon.stream.store import Store
 from agentmon.stream.tables import create_missing
-from agentmon.stream.writer import LakeWriter
+from agentmon.stream.writer import LakeWriter, Part
 
 PLACE = ("agent.actions", 0)
 IDS = {"agent.actions": "id"}
@@ -39,12 +38,12 @@ class Written:
         self.batches.append(batch.messages)
         self._written.set()
 
-    def add(self, count: int, *, caught_up: bool) -> None:
+    def add(self, count: int, *, caught_up: bool, ingest_time: datetime | None = None) -> None:
         rows = parsed(*(row(offset=self._end + n) for n in range(count)))
         self._end += count
-        pile = self.writer.begin("cluster", IDS)
         summaries = Partials(60).summaries(side_by_side(rows, COUNTED))
-        self.writer.add(pile, rows, summaries, {PLACE: self._end}, caught_up=caught_up)
+        at = ingest_time or self.writer.ingest_time()
+        self.writer.add(Part(rows, summaries, {PLACE: self._end}, at, "cluster", IDS, caught_up))
 
     def next(self) -> int:
         assert self._written.wait(20)
@@ -53,8 +52,7 @@ class Written:
 
 
 @pytest.fixture
-def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Written]:
-    monkeypatch.setattr(writing, "_WORTH_A_COMMIT", 10)
+def written(tmp_path: Path) -> Iterator[Written]:
     settings = Settings(home=tmp_path)
     create_missing(settings.lake)
     found = Written(settings)
@@ -80,9 +78,21 @@ def test_a_few_wait_for_more_and_many_do_while_kafka_has_more(written: Written) 
     assert written.next() == 100, "as many as a batch may have"
 
 
+def test_rows_with_another_ingest_time_are_another_batch(written: Written) -> None:
+    """One batch has one, so that doing it again gives the same rows."""
+    at = written.writer.ingest_time()
+    assert written.writer.ingest_time() == at, "the same for all that is read within the interval"
+    written.add(5, caught_up=True)
+    written.add(3, caught_up=True, ingest_time=at + timedelta(seconds=2))
+    assert written.next() == 5
+    time.sleep(0.3)
+    assert written.batches == [1, 5]
+
+
 def test_a_batch_is_sealed_after_its_rows_are_in_the_tables(written: Written, tmp_path: Path) -> None:
     before = datetime.now(UTC)
-    written.add(30, caught_up=True)
+    written.add(29, caught_up=False)
+    written.add(1, caught_up=True)
     written.next()
     table, ledger = (DeltaTable(tmp_path / "lake" / name) for name in ("actions", "ledger"))
     stored = datetime.fromtimestamp(table.history(1)[0]["timestamp"] / 1000, UTC)

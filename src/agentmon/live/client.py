@@ -1,4 +1,4 @@
-"""One set of Kafka settings for every client, kafka-python's and Spark's, and a connection that stays open."""
+"""One set of Kafka settings for every client, kafka-python's, librdkafka's and Spark's, and a connection that stays open."""
 
 from __future__ import annotations
 
@@ -64,6 +64,23 @@ def spark_options(settings: Settings) -> dict[str, str]:
         options["kafka.ssl.keystore.certificate.chain"] = _text_of(settings.kafka_ssl_certfile)
         options["kafka.ssl.keystore.key"] = _text_of(settings.kafka_ssl_keyfile)
     return options
+
+
+def librdkafka_config(settings: Settings) -> dict[str, Any]:
+    """The same for librdkafka."""
+    config = {
+        "bootstrap.servers": settings.bootstrap,
+        "client.id": "agentmon",
+        "security.protocol": settings.kafka_security_protocol,
+        "sasl.mechanism": settings.kafka_sasl_mechanism,
+        "sasl.username": settings.kafka_sasl_username,
+        "sasl.password": settings.kafka_sasl_password,
+        "ssl.ca.location": settings.kafka_ssl_cafile,
+        "ssl.certificate.location": settings.kafka_ssl_certfile,
+        "ssl.key.location": settings.kafka_ssl_keyfile,
+        "debug": "consumer,cgrp,topic,fetch,broker" if settings.kafka_debug else None,
+    }
+    return {key: value for key, value in config.items() if value is not None}
 
 
 def set_up_logging(settings: Settings) -> None:

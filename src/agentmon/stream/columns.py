@@ -55,8 +55,7 @@ Fields = Mapping[str, Sequence[Any]]
 
 def read_batch(messages: pa.Table, settings: Settings, batch: Batch) -> Parsed:
     """Fetched messages as rows by table; of `batch` its ranges and ingest_time count."""
-    limits = Limits(settings.max_message_bytes, settings.max_depth, settings.max_ahead_s)
-    return Reader(limits, {r.topic: r.topic_id for r in batch.ranges}, batch.ingest_time).read(messages)
+    return Reader.of(settings, {r.topic: r.topic_id for r in batch.ranges}, batch.ingest_time).read(messages)
 
 
 class Reader:
@@ -69,8 +68,14 @@ class Reader:
         self._ingest_us = (ingest_time - _EPOCH) // _MICROSECOND
         self._ahead_us = timedelta(seconds=limits.max_ahead_s) // _MICROSECOND
 
+    @classmethod
+    def of(cls, settings: Settings, topic_ids: Mapping[str, str], ingest_time: datetime) -> Reader:
+        """With the limits that are set."""
+        limits = Limits(settings.max_message_bytes, settings.max_depth, settings.max_ahead_s)
+        return cls(limits, topic_ids, ingest_time)
+
     def read(self, messages: pa.Table) -> Parsed:
-        """Messages as source.fetch brings them → rows by table, in any order."""
+        """Messages as live/fetcher.py brings them → rows by table, in any order."""
         return joined(map(self._read, messages.to_batches()))
 
     def _read(self, batch: pa.RecordBatch) -> Parsed:

@@ -34,7 +34,6 @@ from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, Range, now
 from agentmon.stream.columns import read_batch
 from agentmon.stream.compact import Compactor
-from agentmon.stream.fetching import Fetcher
 from agentmon.stream.kafka import KafkaView
 from agentmon.stream.locks import FileLock, hold_alone
 from agentmon.stream.monitor import NAME, MonitorQuery
@@ -42,6 +41,7 @@ from agentmon.stream.parsed import joined
 from agentmon.stream.progress import Listener, ProgressFile
 from agentmon.stream.repeats import move_repeats
 from agentmon.stream.resume import Plan, gone, plan, still_there, unsealed_batch
+from agentmon.stream.source import read_ranges
 from agentmon.stream.status import JobStatus
 from agentmon.stream.store import Store, Stored
 from agentmon.stream.tables import create_missing
@@ -226,9 +226,8 @@ class Job:
         if left:
             self._put_on_record(gone(batch, left), batch.cluster_id, note)
             again = Batch(batch.query_id, batch.batch_id, left, batch.ingest_time, batch.cluster_id)
-            # In steps, as it came: all of its micro-batches at once may be more than the memory takes.
-            fetcher = Fetcher(self._session(), spark_options(self._settings), self._most)
-            parsed = joined(read_batch(messages, self._settings, again) for _, messages in fetcher.steps(left))
+            came = read_ranges(self._settings, left, self._most)
+            parsed = joined(read_batch(messages, self._settings, again) for messages in came)
             self._store.store(move_repeats(parsed, self._settings.lake, left), again)
         else:
             self._store.note(batch, "lost", note)
@@ -254,7 +253,7 @@ class Job:
         with ExitStack() as held:
             held.callback(frontend.close)
             query.start_threads()
-            listener = Listener(self._progress)
+            listener = Listener(self._progress, start)
             spark.streams.addListener(listener)
             held.callback(spark.streams.removeListener, listener)
             running = query.query(spark, kafka).start()

@@ -14,27 +14,27 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
-import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import DataStreamWriter
 
+from agentmon.errors import KafkaUnreachable
 from agentmon.lake.partials import COUNTED
 from agentmon.lake.running import Running, read_running
 from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, parse_offsets, ranges_between, render_offsets
-from agentmon.stream.columns import read_batch
-from agentmon.stream.fetching import Fetcher, messages_of
 from agentmon.stream.figures import Figures
-from agentmon.stream.parsed import side_by_side
+from agentmon.stream.parsed import Parsed, side_by_side
+from agentmon.stream.reading import Readers
 from agentmon.stream.repeats import has_marks, move_repeats
 from agentmon.stream.source import read_stream
 from agentmon.stream.stage import Stage
 from agentmon.stream.state import state_of
 from agentmon.stream.store import Store, Stored
 from agentmon.stream.updates import Message, row_updates
-from agentmon.stream.writer import LakeWriter, Offsets
+from agentmon.stream.writer import LakeWriter, Offsets, Part
 
 NAME = "monitor"
 
@@ -51,12 +51,13 @@ _STATE_S = 10.0
 TopicIds = Callable[[], tuple[str, Mapping[str, str]]]
 
 
-class _Fetched(NamedTuple):
-    messages: pa.Table
+class _Read(NamedTuple):
+    rows: Parsed
     end: Offsets
-    caught_up: bool
+    ingest_time: datetime
     cluster_id: str
     topic_ids: Mapping[str, str]
+    caught_up: bool
 
 
 class MonitorQuery:
@@ -86,10 +87,10 @@ class MonitorQuery:
         self._told_state = -_STATE_S
         self._checkpoint = checkpoint
         self._most = most
-        self._fetched: Offsets = dict(start)
+        self._readers = Readers(settings, start, most)
         self._position: Offsets = dict(start)
         self._running = threading.Lock()
-        self._stopping = False
+        self._unreachable: KafkaUnreachable | None = None
         self._figures: Figures | None = None
         self._execution: Any = None  # Spark's StreamExecution
         self._taker = Stage("taker", self._take)
@@ -105,8 +106,7 @@ class MonitorQuery:
     def query(self, spark: SparkSession, kafka: Mapping[str, str]) -> DataStreamWriter:
         """The query, not yet started; the threads must be."""
         self._streams = spark.streams
-        self._fetcher = Fetcher(spark, kafka, self._most)
-        rows = read_stream(spark, kafka, self._fetched, maxOffsetsPerTrigger=str(self._most))
+        rows = read_stream(spark, kafka, self._position, maxOffsetsPerTrigger=str(4 * self._most))
         interval = min(self._settings.live_interval_s, self._settings.monitor_interval_s)
         return (
             rows.writeStream.queryName(NAME)
@@ -116,22 +116,23 @@ class MonitorQuery:
             .foreachBatch(self._on_batch)
         )
 
-    def _on_batch(self, rows: DataFrame, _: int) -> None:
+    def _on_batch(self, _rows: DataFrame, _number: int) -> None:
         with self._running:
-            if self._stopping:
-                return
             end = self._end()
-            if end == self._fetched:
-                return  # Spark begins with a batch, whether or not there is anything to read
-            # Asked each time: rows of a topic that was made anew must not pass for rows of the old one.
+            if not self._readers.behind(end):
+                return  # read with what came before
+            try:
+                self._read(end)
+            except KafkaUnreachable as error:
+                self._unreachable = error  # Spark would make a text of it
+                raise
+
+    def _read(self, end: Offsets) -> None:
+        _cluster_id, topic_ids = self._topic_ids()
+        for rows in self._readers.until(end, topic_ids, self.writer.ingest_time()):
+            # Asked again, after: rows of a topic that was made anew must not pass for rows of the old one.
             cluster_id, topic_ids = self._topic_ids()
-            ranges = ranges_between(self._fetched, end, topic_ids)
-            # Spark rounds each partition's share of `most`.
-            caught_up = messages_of(ranges) < self._most // 2
-            self._fetched = {**dict.fromkeys(end, 0), **self._fetched}
-            for step, messages in self._fetcher.steps(ranges, rows):
-                self._fetched.update({(r.topic, r.partition): r.end for r in step})
-                self._taker.put(_Fetched(messages, dict(self._fetched), caught_up, cluster_id, topic_ids))
+            self._taker.put(_Read(rows.parsed, rows.end, rows.ingest_time, cluster_id, topic_ids, rows.caught_up))
 
     def _end(self) -> Offsets:
         """Where the micro-batch ends that runs now. (pyspark's public API tells where finished ones did.)"""
@@ -140,14 +141,11 @@ class MonitorQuery:
             self._execution = running._jsq.streamingQuery()
         return parse_offsets(self._execution.availableOffsets().values().head().json())
 
-    def _take(self, came: _Fetched) -> None:
-        settings, topic_ids = self._settings, came.topic_ids
-        pile = self.writer.begin(came.cluster_id, topic_ids)
-        ranges = ranges_between(self._position, came.end, topic_ids)
-        parsed = read_batch(came.messages, settings, Batch("", 0, ranges, pile.ingest_time, pile.cluster_id))
+    def _take(self, came: _Read) -> None:
+        settings, topic_ids, parsed = self._settings, came.topic_ids, came.rows
         if has_marks(parsed):
             self.writer.flush()  # what is piled up is looked through too
-            parsed = move_repeats(parsed, settings.lake, ranges)
+            parsed = move_repeats(parsed, settings.lake, ranges_between(self._position, came.end, topic_ids))
         figures = self._figures or self._begin_figures(topic_ids)
         counted = side_by_side(parsed, COUNTED)
         summaries = figures.partials.summaries(counted)
@@ -157,7 +155,7 @@ class MonitorQuery:
         self._position.update(came.end)
         newest = row_updates(parsed, settings.newest_rows)
         self._send([*newest, *figures.messages(changed, position_name(self._position, topic_ids))])
-        self.writer.add(pile, parsed, summaries, came.end, caught_up=came.caught_up)
+        self.writer.add(Part(parsed, summaries, *came[1:]))
         figures.drop_silent(time.time())
         if time.monotonic() > self._told_state + _STATE_S:
             self._told_state = time.monotonic()
@@ -196,8 +194,9 @@ class MonitorQuery:
 
     def stop_after_batch(self) -> None:
         """Let what was fetched be taken in, seal everything, and fetch no more."""
+        self._readers.stop()
         with self._running:
-            self._stopping = True
+            self._readers.close()
         self._taker.close()
         self.writer.close()
 
@@ -208,6 +207,8 @@ class MonitorQuery:
 
     def check(self) -> None:
         """Raises what a thread failed with."""
+        if self._unreachable is not None:
+            raise self._unreachable
         self.writer.check()
         self._taker.check()
 

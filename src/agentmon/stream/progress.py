@@ -11,6 +11,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from pyspark.sql.streaming.listener import (
     QueryStartedEvent,
     QueryTerminatedEvent,
 )
+
+from agentmon.stream.batch import render_offsets
 
 #: Triggers whose lag is remembered; lag that rose over all of them is reported as rising.
 LAG_HISTORY = 5
@@ -53,10 +56,11 @@ class ProgressFile:
 
 
 class Listener(StreamingQueryListener):
-    """Passes on what Spark reports after each trigger."""
+    """Passes on what Spark reports after each trigger of a query that began at `start`."""
 
-    def __init__(self, file: ProgressFile) -> None:
+    def __init__(self, file: ProgressFile, start: Mapping[tuple[str, int], int]) -> None:
         self._file = file
+        self._before = json.loads(render_offsets(start))
         self._java: Any = None
 
     @property
@@ -75,12 +79,14 @@ class Listener(StreamingQueryListener):
         ends = [s["endOffset"] for s in told["sources"] if s.get("endOffset")]
         latest = [s["latestOffset"] for s in told["sources"] if s.get("latestOffset")]
         position = ends[0] if ends else {}
+        # Spark itself fetches none of the planned messages, and counts none.
+        rows, self._before = _behind(self._before, position), position
         self._file.update(
             told.get("name") or told["id"],
             batch_id=told["batchId"],
             at=told["timestamp"],
-            rows=told["numInputRows"],
-            rows_per_s=round(told.get("processedRowsPerSecond") or 0.0, 1),
+            rows=rows,
+            rows_per_s=round(rows / (told["batchDuration"] / 1000), 1) if told["batchDuration"] else 0.0,
             batch_ms=told["batchDuration"],
             durations_ms=told["durationMs"],
             position=position,

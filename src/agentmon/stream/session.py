@@ -14,7 +14,6 @@ SETTINGS = {
     "spark.sql.adaptive.enabled": "false",  # it re-plans each small stage: all cost, no gain in micro-batches
     "spark.sql.streaming.pollingDelay": "20ms",
     "spark.sql.streaming.minBatchesToRetain": "20",
-    "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
     "spark.databricks.delta.snapshotPartitions": "1",
 }
 
@@ -34,11 +33,5 @@ def begin_session() -> Callable[[], SparkSession]:
     """
     pool = ThreadPoolExecutor(1, "session")
     session = pool.submit(start_session)
-    pool.submit(lambda: _warm_up(session.result()))
     pool.shutdown(wait=False)
     return session.result
-
-
-def _warm_up(spark: SparkSession) -> None:
-    """Have the JVM load what a first fetch needs, on the other core, while the query starts."""
-    spark.range(1).toArrow()

@@ -24,40 +24,50 @@ log = logging.getLogger(__name__)
 #: Parts' summaries are stored as they are where a row stands for so many messages at least.
 _MESSAGES_A_SUMMARY = 20
 
-#: A pile of so many rows does not wait for more where Kafka has no more for now.
-_WORTH_A_COMMIT = 25_000
+#: A pile whose successor does not come is written so much later, seconds.
+_REST_S = 0.5
 
 #: Next offset per (topic, partition).
 Offsets = dict[tuple[str, int], int]
 
 
 @dataclass
-class Pile:
-    """Micro-batches that will be one batch; all have its ingest_time, so that doing it again gives the same rows."""
+class Part:
+    """A piece of what was read, up to `end`; `caught_up`: Kafka had no more, as far as was known."""
 
+    rows: Parsed
+    summaries: pa.Table
+    end: Offsets
     ingest_time: datetime
     cluster_id: str
     topic_ids: Mapping[str, str]
-    end: Offsets
-    parts: list[tuple[Parsed, pa.Table]] = field(default_factory=list)  # rows, and their summaries
+    caught_up: bool
+
+
+@dataclass
+class Pile:
+    """Parts that will be one batch; all have its ingest_time, so that doing it again gives the same rows."""
+
+    ingest_time: datetime
+    parts: list[Part] = field(default_factory=list)
     begun: float = field(default_factory=time.monotonic)
-    caught_up: bool = False  # with the end of Kafka, as far as that was known
+    is_over: bool = False  # what comes next has another ingest_time
 
     @property
     def rows(self) -> int:
-        return sum(count(rows) for rows, _ in self.parts)
+        return sum(count(part.rows) for part in self.parts)
 
 
 def _summaries(pile: Pile) -> pa.Table | None:
     """Those of all parts, where that makes few rows; of many small parts None: the agents of one are those of all."""
-    found = pa.concat_tables(summaries for _, summaries in pile.parts)
+    found = pa.concat_tables(part.summaries for part in pile.parts)
     return found if len(found) * _MESSAGES_A_SUMMARY <= pile.rows else None
 
 
 class LakeWriter(threading.Thread):
     """Commits piles, one after another, from `start` on.
 
-    A failure ends the thread; `begin`, `add` and `check` raise it. `on_stored(batch, stored, position)` is called
+    A failure ends the thread; `add`, `flush` and `check` raise it. `on_stored(batch, stored, position)` is called
     after each sealed batch.
     """
 
@@ -80,39 +90,45 @@ class LakeWriter(threading.Thread):
         self._max_rows = max_rows
         self._changed = threading.Condition()
         self._pile: Pile | None = None
+        self._ingest_time, self._ingest_since = now(), time.monotonic()
+        self._was_behind = False
         self._hurried = False
         self._stopping = False
         self._writing = False
         self._batches = 0
         self._error: BaseException | None = None
 
-    def begin(self, cluster_id: str, topic_ids: Mapping[str, str]) -> Pile:
-        """The pile that the next micro-batch belongs to; waits while that is full and the one before is being written."""
+    def ingest_time(self) -> datetime:
+        """Of what is read next: a new one for each batch, none while the one before waits to be written."""
         with self._changed:
-            self._changed.wait_for(lambda: self._error or self._pile is None or self._pile.rows < self._max_rows)
+            is_waiting = self._writing and self._pile is not None
+            if time.monotonic() > self._ingest_since + self._interval_s and not is_waiting:
+                self._ingest_time, self._ingest_since = now(), time.monotonic()
+            return self._ingest_time
+
+    def add(self, part: Part) -> None:
+        """Pile up a part; waits while it belongs to the next batch and the one before is still being written."""
+        with self._changed:
+            while not self._error and self._pile is not None and not self._takes(self._pile, part):
+                self._changed.notify_all()
+                self._changed.wait()
             self.check()
             if self._pile is None:
-                self._pile = Pile(now(), cluster_id, topic_ids, {})
-            self._pile.topic_ids = topic_ids  # there may be a topic more
-            return self._pile
-
-    def add(self, pile: Pile, parsed: Parsed, summaries: pa.Table, end: Offsets, *, caught_up: bool) -> None:
-        """Pile up one micro-batch that ends at these offsets; `caught_up`: Kafka had no more."""
-        with self._changed:
-            self.check()
-            if self._pile is not pile:  # its earlier micro-batches were committed meanwhile
-                pile = self._pile = Pile(pile.ingest_time, pile.cluster_id, pile.topic_ids, {})
-            pile.parts.append((parsed, summaries))
-            pile.end.update(end)
-            pile.caught_up = caught_up
+                self._pile = Pile(part.ingest_time)
+            self._pile.parts.append(part)
+            self._was_behind |= not part.caught_up
             self._changed.notify_all()
+
+    def _takes(self, pile: Pile, part: Part) -> bool:
+        pile.is_over = part.ingest_time != pile.ingest_time
+        return not pile.is_over and pile.rows < self._max_rows
 
     def flush(self) -> None:
         """Have everything that was added sealed; returns when it is."""
         with self._changed:
             self._hurried = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._error or not (self._writing or (self._pile and self._pile.parts)))
+            self._changed.wait_for(lambda: self._error or not (self._writing or self._pile))
             self._hurried = False
             self.check()
 
@@ -141,11 +157,11 @@ class LakeWriter(threading.Thread):
             while True:
                 pile = self._pile
                 wait_s = None
-                if pile is not None and pile.parts:
+                if pile is not None:
                     # The first one at once: who has started a job waits for its first rows.
-                    wait_s = pile.begun + (self._interval_s if self._batches else 0) - time.monotonic()
-                    enough = _WORTH_A_COMMIT if pile.caught_up else self._max_rows
-                    if self._hurried or self._stopping or wait_s <= 0 or pile.rows >= enough:
+                    wait_s = pile.begun + (self._interval_s + _REST_S if self._batches else 0) - time.monotonic()
+                    is_due = pile.is_over or self._ends_backlog(pile) or pile.rows >= self._max_rows
+                    if is_due or self._hurried or self._stopping or wait_s <= 0:
                         self._pile, self._writing = None, True
                         self._changed.notify_all()
                         return pile
@@ -153,13 +169,19 @@ class LakeWriter(threading.Thread):
                     return None
                 self._changed.wait(wait_s)
 
+    def _ends_backlog(self, pile: Pile) -> bool:
+        """Whether Kafka had more than a piece, and has no more: what is left need not wait."""
+        return pile.parts[-1].caught_up and self._was_behind
+
     def _commit(self, pile: Pile) -> None:
-        ranges = ranges_between(self._sealed, pile.end, pile.topic_ids)
-        batch = Batch(self._query_id, self._batches, ranges, pile.ingest_time, pile.cluster_id)
-        rows = joined(rows for rows, _ in pile.parts)
+        last = pile.parts[-1]  # its topics are all that there were
+        ranges = ranges_between(self._sealed, last.end, last.topic_ids)
+        batch = Batch(self._query_id, self._batches, ranges, pile.ingest_time, last.cluster_id)
+        rows = joined(part.rows for part in pile.parts)
         stored = self._store.store(rows, batch, _summaries(pile))
         self._batches += 1
-        self._sealed.update(pile.end)
+        self._was_behind = not last.caught_up
+        self._sealed.update(last.end)
         self._on_stored(batch, stored, dict(self._sealed))
         with self._changed:
             self._writing = False

@@ -6,20 +6,17 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from pyspark.sql import SparkSession
 
 from agentmon.contracts.message import Limits
 from agentmon.contracts.tables import MESSAGE_TABLES
+from agentmon.live.fetcher import SCHEMA
 from agentmon.stream.columns import Reader
 from agentmon.stream.parsed import Parsed
-from agentmon.stream.source import fetch, needed
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
-_KAFKA = (
-    "key binary, value binary, topic string, partition int, offset bigint, timestamp timestamp, "
-    "headers array<struct<key: string, value: binary>>"
-)
+NOW_US = int(NOW.timestamp() * 1e6)
 
 #: What was sent (topic, value), and what some of its columns are then.
 SHAPES: dict[str, tuple[str, Any, dict[str, Any]]] = {
@@ -105,15 +102,18 @@ SHAPES: dict[str, tuple[str, Any, dict[str, Any]]] = {
 
 
 @pytest.fixture(scope="module")
-def parsed(spark: SparkSession) -> Parsed:
+def parsed() -> Parsed:
     def value(sent: Any) -> bytes | None:
         text = sent if isinstance(sent, str | bytes | None) else json.dumps(sent)
         return text.encode() if isinstance(text, str) else text
 
-    sent = [(b"key", value(v), topic, 0, i, NOW, None) for i, (topic, v, _) in enumerate(SHAPES.values())]
+    sent = [(b"key", value(v), topic, 0, i, NOW_US, None) for i, (topic, v, _) in enumerate(SHAPES.values())]
     limits = Limits(max_bytes=250, max_depth=5)
-    rows = spark.createDataFrame(sent, _KAFKA)
-    return Reader(limits, {"agent.actions": "id"}, NOW).read(fetch(needed(rows)))
+    return Reader(limits, {"agent.actions": "id"}, NOW).read(fetched(*sent))
+
+
+def fetched(*sent: tuple[Any, ...]) -> pa.Table:
+    return pa.Table.from_pylist([dict(zip(SCHEMA.names, one, strict=True)) for one in sent], SCHEMA)
 
 
 @pytest.fixture(scope="module")
@@ -143,10 +143,10 @@ def test_rows_tell_where_they_came_from(rows: dict[str, dict[str, Any]]) -> None
     assert json.loads(row["payload"])["thought"] == "hm"
 
 
-def test_keys_and_headers_that_are_no_text_are_base64(spark: SparkSession) -> None:
+def test_keys_and_headers_that_are_no_text_are_base64() -> None:
     headers = [("again", b"1"), ("odd", b"\xff" * 90), ("none", None)]
-    sent = spark.createDataFrame([(b"\xff" * 90, b"{}", "agent.tasks", 0, 0, NOW, headers)], _KAFKA)
-    (row,) = Reader(Limits(), {}, NOW).read(fetch(needed(sent)))["events"].to_pylist()
+    sent = fetched((b"\xff" * 90, b"{}", "agent.tasks", 0, 0, NOW_US, headers))
+    (row,) = Reader(Limits(), {}, NOW).read(sent)["events"].to_pylist()
     assert row["kafka_key"] == "/" * 120
     assert json.loads(row["kafka_headers"]) == [
         {"key": "again", "value": "1"},

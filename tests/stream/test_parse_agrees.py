@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from pyspark.sql import DataFrame, SparkSession
-from tests.spark.untidy import INGEST_TIME, MAX_BYTES, MAX_DEPTH, messages
+from tests.stream.untidy import INGEST_TIME, MAX_BYTES, MAX_DEPTH, messages
 
 from agentmon.contracts import json_text, message
 from agentmon.contracts.message import Limits
 from agentmon.contracts.tables import MESSAGE_TABLES
 from agentmon.contracts.topics import table_of
+from agentmon.live.fetcher import SCHEMA
 from agentmon.stream.columns import Reader
 from agentmon.stream.parsed import Parsed
-from agentmon.stream.source import fetch, needed
 from agentmon.stream.usual import usual
 
 LIMITS = Limits(max_bytes=MAX_BYTES, max_depth=MAX_DEPTH, max_ahead_s=300)
 TOPIC_IDS = {"agent.actions": "id of actions", "agent.tasks": "id of tasks"}
 MESSAGES = 2500
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: What a message has besides its value and offset, where that does not matter.
 PLAIN: dict[str, Any] = {
     "key": b"a",
@@ -35,27 +34,12 @@ PLAIN: dict[str, Any] = {
     "headers": None,
 }
 
-_SCHEMA = pa.schema(
-    {
-        "key": pa.binary(),
-        "value": pa.binary(),
-        "topic": pa.string(),
-        "partition": pa.int32(),
-        "offset": pa.int64(),
-        "timestamp": pa.timestamp("us", "UTC"),
-        "headers": pa.list_(pa.struct({"key": pa.string(), "value": pa.binary()})),
-    }
-)
 
-
-def test_rows_in_are_rows_out_and_all_ways_to_read_them_agree(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_in_are_rows_out_and_all_ways_to_read_them_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many at once, one by one, and by the patient reader alone, which is the definition."""
     sent = generated()
-    rows = frame(spark, sent, tmp_path)
     reader = Reader(LIMITS, TOPIC_IDS, INGEST_TIME)
-    fetched = fetch(needed(rows))
+    fetched = as_fetched(sent)
     many = by_offset(reader.read(fetched))
     # Where all messages of a batch are usual they are decoded in one go: so, few of them together.
     few: dict[int, dict[str, Any]] = {}
@@ -83,15 +67,14 @@ def is_usual(message: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("limits", [Limits(), Limits(max_depth=500), Limits(max_bytes=1_000, max_depth=100)], ids=str)
-def test_limits_are_exact(spark: SparkSession, tmp_path: Path, limits: Limits) -> None:
+def test_limits_are_exact(limits: Limits) -> None:
     """A message at a limit is a row, one above it is in quarantine."""
     depth, size = limits.max_depth, min(limits.max_bytes, 100_000)
     texts = [before + "[" * n + "1" + "]" * n + after for before, after, n in _nested(depth)]
     texts += [f'{{"tool":"{"x" * (size - 11 + n)}"}}' for n in (-1, 0, 1)]
     sent = [{**PLAIN, "value": text.encode(), "offset": n} for n, text in enumerate(texts)]
-    messages = frame(spark, sent, tmp_path)
     reader = Reader(limits, TOPIC_IDS, INGEST_TIME)
-    rows = by_offset(reader.read(fetch(needed(messages))))
+    rows = by_offset(reader.read(as_fetched(sent)))
     tables = [rows[n]["table"] for n in range(len(sent))]
     assert tables[:9] == ["actions", "actions", "quarantine"] * 3
     assert tables[9:] == ["actions", "actions", "quarantine" if size == limits.max_bytes else "actions"]
@@ -104,7 +87,7 @@ def _nested(depth: int) -> list[tuple[str, str, int]]:
 
 
 def generated() -> list[dict[str, Any]]:
-    """As many messages as Spark can take in one job: a job for each would take hours."""
+    """So many, to be read together."""
     found: list[dict[str, Any]] = []
 
     @settings(
@@ -122,12 +105,14 @@ def generated() -> list[dict[str, Any]]:
     return found
 
 
-def frame(spark: SparkSession, sent: list[dict[str, Any]], folder: Path) -> DataFrame:
-    """Through a file: Spark would read rows of the test's own in its optimizer, by other code than the job's."""
-    headers = [m["headers"] and [{"key": k, "value": v} for k, v in m["headers"]] for m in sent]
-    table = pa.Table.from_pylist([{**m, "headers": h} for m, h in zip(sent, headers, strict=True)], _SCHEMA)
-    pq.write_table(table, folder / "messages.parquet")
-    return spark.read.parquet(str(folder / "messages.parquet"))
+def as_fetched(sent: list[dict[str, Any]]) -> pa.Table:
+    """As live/fetcher.py hands them out."""
+    rows = []
+    for one in sent:
+        us = None if one["timestamp"] is None else (one["timestamp"] - EPOCH) // timedelta(microseconds=1)
+        headers = one["headers"] and [{"key": k, "value": v} for k, v in one["headers"]]
+        rows.append({**one, "timestamp_us": us, "headers": headers})
+    return pa.Table.from_pylist(rows, SCHEMA)
 
 
 def by_offset(parsed: Parsed) -> dict[int, dict[str, Any]]:

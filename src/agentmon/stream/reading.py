@@ -1,0 +1,224 @@
+"""The driver's side of the processes that read: messages come out of them as rows.
+
+Python runs one thread at a time: fetching and parsing in the driver would wait for what it does with the rows. Each
+process (stream/reader.py) reads its share of the partitions, holds nothing but its place in them, and ends with the driver.
+
+The driver asks with a pickled `Request`; the answer is a pickled `Piece` with an Arrow stream for each of its tables, or
+the error that reading failed with. One that had its fill is asked for more at once, so that it parses while others,
+and the driver, are still busy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import math
+import os
+import pickle
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from agentmon.settings import Settings
+from agentmon.stream.parsed import Parsed, count, joined
+
+Place = tuple[str, int]
+Offsets = dict[Place, int]
+
+_PIPE_BYTES = 1024 * 1024
+_LOOK_S = 1.0
+_END_S = 5.0
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a process begins with: the next offsets, and how many messages a piece has at the most."""
+
+    settings: Settings
+    offsets: Offsets
+    most: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """A piece, up to these offsets if it can hold as much, of topics with these ids, as rows with this ingest_time."""
+
+    ends: Offsets
+    topic_ids: Mapping[str, str]
+    ingest_time: datetime
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The next offsets after it, and which tables' rows follow; `is_full`: there may be more."""
+
+    end: Offsets
+    tables: tuple[str, ...]
+    is_full: bool
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What was read, up to `end`; `caught_up`: Kafka had no more then."""
+
+    parsed: Parsed
+    end: Offsets
+    ingest_time: datetime
+    caught_up: bool
+
+
+class Readers:
+    """AGENTMON_READERS processes read on from `start`, in pieces of some `most` messages. A thread at a time."""
+
+    def __init__(self, settings: Settings, start: Mapping[Place, int], most: int) -> None:
+        self._most = most
+        self._stopped = False
+        self._position = dict(start)
+        self._owners: dict[Place, int] = {}
+        shares = self._shares(start, settings.readers)
+        self._processes = [_Process(Start(settings, share, math.ceil(most / settings.readers))) for share in shares]
+
+    def behind(self, ends: Mapping[Place, int]) -> int:
+        """Offsets up to these ends that were not read yet."""
+        return sum(max(0, end - self._position.get(place, 0)) for place, end in ends.items())
+
+    def until(self, ends: Mapping[Place, int], topic_ids: Mapping[str, str], ingest_time: datetime) -> Iterator[Rows]:
+        """What there is up to these ends, and what has come beyond them meanwhile; all of it, unless stopped.
+
+        Rows that had been asked for before have their ingest_time of then. Raises what live/fetcher.py's `read` does;
+        RuntimeError where a process is gone.
+        """
+        shares = self._shares(ends, len(self._processes))
+        requests = {p: Request(share, topic_ids, ingest_time) for p, share in zip(self._processes, shares, strict=True)}
+        held: list[Rows] = []
+        while self.behind(ends) and not self._stopped:
+            for process, request in requests.items():
+                if process.is_full or self.behind(request.ends):
+                    process.ask(request)
+            asked = [process for process in self._processes if process.asked is not None]
+            for process in select.select(asked, [], [], _LOOK_S)[0]:
+                rows = process.answer()
+                if process.is_full:
+                    process.ask(requests[process])
+                if rows.end.items() <= self._position.items():
+                    continue  # nothing came
+                self._position.update(rows.end)
+                if held and held[0].ingest_time != rows.ingest_time:
+                    yield self._together(held)
+                    held = []
+                held.append(rows)
+            if sum(count(rows.parsed) for rows in held) > self._most // 2:
+                yield self._together(held)
+                held = []
+        if held:
+            yield self._together(held)
+
+    def stop(self) -> None:
+        """Have what was asked for end early, and ask for nothing else. From any thread."""
+        self._stopped = True
+        for process in self._processes:
+            process.stop()
+
+    def close(self) -> None:
+        """End the processes."""
+        self.stop()
+        for process in self._processes:
+            process.close()
+
+    def _together(self, held: list[Rows]) -> Rows:
+        caught_up = not any(process.is_full for process in self._processes)
+        return Rows(joined(rows.parsed for rows in held), dict(self._position), held[0].ingest_time, caught_up)
+
+    def _shares(self, offsets: Mapping[Place, int], processes: int) -> list[Offsets]:
+        """The offsets by process; a partition stays with the one that it came to first."""
+        found: list[Offsets] = [{} for _ in range(processes)]
+        for place, offset in sorted(offsets.items()):
+            found[self._owners.setdefault(place, len(self._owners) % processes)][place] = offset
+        return found
+
+
+class _Process:
+    """One of them. It has one question at a time: what lies in the pipe is the answer to that."""
+
+    def __init__(self, start: Start) -> None:
+        self.asked: Request | None = None
+        self.is_full = False
+        asked, requests = os.pipe()
+        answers, told = os.pipe()
+        self._requests, self._answers = open(requests, "wb"), open(answers, "rb")  # noqa: PTH123, SIM115 - pipes
+        self._asking = threading.Lock()
+        _widen(answers)
+        try:
+            command = [sys.executable, "-m", "agentmon.stream.reader", str(asked), str(told)]
+            self._process = subprocess.Popen(command, pass_fds=(asked, told), stdin=subprocess.DEVNULL)
+        finally:
+            os.close(asked)
+            os.close(told)
+        self._send(start)
+
+    def fileno(self) -> int:
+        return self._answers.fileno()
+
+    def ask(self, request: Request) -> None:
+        """Unless it is busy, or was stopped."""
+        if self.asked is None and self._send(request):
+            self.asked = request
+
+    def answer(self) -> Rows:
+        """To what was asked; waits for it."""
+        assert self.asked is not None
+        request, self.asked = self.asked, None
+        try:
+            told: Any = pickle.load(self._answers)  # noqa: S301 - from a process of our own
+            if isinstance(told, BaseException):
+                raise told
+            self.is_full = told.is_full
+            return Rows(
+                joined([{name: self._rows() for name in told.tables}]), told.end, request.ingest_time, not told.is_full
+            )
+        except (EOFError, pickle.UnpicklingError, pa.ArrowInvalid):
+            raise self._gone() from None
+
+    def stop(self) -> None:
+        with self._asking:
+            self._requests.close()
+
+    def close(self) -> None:
+        self._answers.close()
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _send(self, what: Start | Request) -> bool:
+        with self._asking:
+            if self._requests.closed:
+                return False
+            try:
+                pickle.dump(what, self._requests)
+                self._requests.flush()
+            except BrokenPipeError:
+                raise self._gone() from None
+            return True
+
+    def _rows(self) -> pa.Table:
+        with pa.ipc.open_stream(self._answers) as stream:
+            return stream.read_all()
+
+    def _gone(self) -> RuntimeError:
+        return RuntimeError(f"the process that reads (pid {self._process.pid}) is gone")
+
+
+def _widen(pipe: int) -> None:
+    """Fewer turns between the two processes, where the system lets a pipe be wider."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):  # beyond a user's limit
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

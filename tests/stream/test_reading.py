@@ -1,0 +1,131 @@
+"""The processes that read: what they bring, and what becomes of them when somebody dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import psutil
+import pytest
+from kafka import KafkaProducer, TopicPartition
+from tests.builders import T0
+from tests.stream.life import wait
+
+from agentmon.live.client import Connection, client_config
+from agentmon.settings import Settings
+from agentmon.stream.reading import Readers, Rows
+
+NewTopic = Callable[..., str]
+
+
+@contextmanager
+def readers(settings: Settings, topic: str, partitions: int = 1, most: int = 1_000) -> Iterator[Readers]:
+    made = Readers(settings, {(topic, number): 0 for number in range(partitions)}, most)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def send(settings: Settings, topic: str, count: int, partition: int = 0) -> None:
+    producer = KafkaProducer(**client_config(settings))
+    for number in range(count):
+        producer.send(topic, json.dumps({"type": "x", "n": number}).encode(), partition=partition)
+    producer.close()
+
+
+def offsets(rows: list[Rows], partition: int = 0) -> list[int]:
+    """Of all rows, in the order in which they came."""
+    tables = [one.parsed["events"].select(["kafka_partition", "kafka_offset"]).to_pylist() for one in rows]
+    return [row["kafka_offset"] for table in tables for row in table if row["kafka_partition"] == partition]
+
+
+def children() -> list[psutil.Process]:
+    return [c for c in psutil.Process().children() if "agentmon.stream.reader" in c.cmdline()]
+
+
+def test_each_message_comes_once_in_pieces_that_tell_where_they_end(broker: Settings, new_topic: NewTopic) -> None:
+    topic = new_topic(partitions=2)
+    for partition, count in enumerate((3_400, 40)):
+        send(broker, topic, count, partition)
+    ends = {(topic, 0): 3_400, (topic, 1): 40}
+    with readers(broker, topic, partitions=2) as made:
+        assert made.behind(ends) == 3_440
+        rows = list(made.until(ends, {topic: "id"}, T0))
+        assert made.behind(ends) == 0
+    for partition, count in enumerate((3_400, 40)):
+        assert offsets(rows, partition) == list(range(count))
+    assert len(rows) > 1
+    assert [one.caught_up for one in rows] == [False] * (len(rows) - 1) + [True]
+    for number, one in enumerate(rows):
+        until_there = rows[: number + 1]
+        assert one.end == {(topic, p): len(offsets(until_there, p)) for p in (0, 1)}
+        assert set(one.parsed["events"]["kafka_topic_id"].to_pylist()) == {"id"}
+        assert set(one.parsed["events"]["ingest_time"].to_pylist()) == {T0}
+
+
+def test_what_was_asked_for_before_keeps_its_ingest_time(broker: Settings, new_topic: NewTopic) -> None:
+    topic = new_topic()
+    send(broker, topic, 2_500)
+    later = T0 + timedelta(seconds=2)
+    with readers(broker, topic, most=1_000) as made:
+        rows = list(made.until({(topic, 0): 10}, {topic: "id"}, T0))
+        rows += made.until({(topic, 0): 2_500}, {topic: "id"}, later)
+    assert offsets(rows) == list(range(2_500))
+    times = [set(one.parsed["events"]["ingest_time"].to_pylist()) for one in rows]
+    assert times == [{one.ingest_time} for one in rows]
+    assert {one.ingest_time for one in rows} == {T0, later}
+
+
+def test_a_stop_ends_the_wait_for_kafka(broker: Settings, new_topic: NewTopic) -> None:
+    topic = new_topic()
+    send(broker, topic, 5)
+    with readers(broker, topic) as made:
+        assert offsets(list(made.until({(topic, 0): 5}, {topic: "id"}, T0))) == [0, 1, 2, 3, 4]
+        threading.Timer(0.5, made.stop).start()
+        assert list(made.until({(topic, 0): 6}, {topic: "id"}, T0)) == []
+        assert list(made.until({(topic, 0): 6}, {topic: "id"}, T0)) == []
+    assert not children()
+
+
+def test_a_process_that_was_killed_is_noticed(broker: Settings, new_topic: NewTopic) -> None:
+    topic = new_topic()
+    with readers(broker, topic) as made:
+        for child in children():
+            child.kill()
+        with pytest.raises(RuntimeError, match=r"process that reads \(pid \d+\) is gone"):
+            list(made.until({(topic, 0): 1}, {topic: "id"}, T0))
+    assert not children()
+
+
+def test_what_a_process_failed_with_is_told(broker: Settings, new_topic: NewTopic, connection: Connection) -> None:
+    topic = new_topic()
+    send(broker, topic, 5)
+    connection.ask(lambda client: client.delete_records({TopicPartition(topic, 0): 3}))
+    with readers(broker, topic) as made, pytest.raises(RuntimeError, match=r"reading failed: .*out of range"):
+        list(made.until({(topic, 0): 5}, {topic: "id"}, T0))
+
+
+def test_they_end_with_the_driver_however_that_ends(broker: Settings, new_topic: NewTopic) -> None:
+    topic = new_topic()
+    script = (
+        "import sys, threading; from agentmon.settings import Settings; from agentmon.stream.reading import Readers\n"
+        f"made = Readers(Settings(kafka_bootstrap_servers={broker.bootstrap!r}), {{({topic!r}, 0): 0}}, 10)\n"
+        "print('begun', flush=True)\n"
+        f"list(made.until({{({topic!r}, 0): 1}}, {{}}, None))\n"
+    )
+    driver = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert driver.stdout is not None
+    assert driver.stdout.readline() == "begun\n"
+    found = psutil.Process(driver.pid).children()
+    assert len(found) == Settings().readers
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait(10)
+    wait(lambda: not any(child.is_running() for child in found), "the end of those that read")
