@@ -99,8 +99,9 @@ def idle(own: Stack, seconds: float = 30.0) -> Iterator[Line]:
     before = _cpu(own)
     time.sleep(seconds)
     yield "idle: cores", round((_cpu(own) - before) / seconds, 2), "<= 0.2"
-    process = own.job.process()
-    yield "driver JVM resident, MiB", round(process.memory_info().rss / 2**20) if process else None, "<= 2048"
+    jvm, *others = (round(p.memory_info().rss / 2**20) for p in own.job_processes())
+    yield "driver JVM resident, MiB", jvm, "<= 2048"
+    yield "the job's Python processes resident, MiB", others, "-"
 
 
 def steady(own: Stack, seconds: float, rate: float = 500.0) -> Iterator[Line]:
@@ -137,8 +138,7 @@ def _by_day(paths: Iterable[str]) -> list[int]:
 
 
 def _cpu(own: Stack) -> float:
-    processes = [p for p in (own.job.process(), own.job.driver()) if p is not None]
-    return sum(t.user + t.system for t in (p.cpu_times() for p in processes))
+    return sum(t.user + t.system for t in (p.cpu_times() for p in own.job_processes()))
 
 
 def _size(folder: Path) -> int:

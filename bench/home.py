@@ -65,6 +65,11 @@ class Stack:
             os.kill(process.pid, signal.SIGKILL)
             process.wait(10)
 
+    def job_processes(self) -> list[psutil.Process]:
+        """The JVM, and the Python processes below it: the driver and those that read."""
+        jvm = self.job.process()
+        return [] if jvm is None else [jvm, *jvm.children(recursive=True)]
+
     @property
     def bootstrap(self) -> str:
         return f"localhost:{self._port}"

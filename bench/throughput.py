@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -27,15 +25,17 @@ def warm_up(own: Stack, count: int) -> None:
 def ours(own: Stack, count: int) -> dict[str, Any]:
     """Events per second of a warm job; it is held (SIGSTOP) while the backlog is made, so that it is one."""
     begin = own.sealed()
-    process = own.job.process()
-    if process is None:
+    processes = own.job_processes()
+    if not processes:
         raise RuntimeError("the job is not running")
-    os.kill(process.pid, signal.SIGSTOP)
+    for process in processes:
+        process.suspend()
     try:
         send_all(own.bootstrap, events(count, start=time.time() - 3600, step_s=0.003, tag=f"-bulk-{begin}"))
     finally:
         begun = time.time()
-        os.kill(process.pid, signal.SIGCONT)
+        for process in processes:
+            process.resume()
     # The ledger says when it was; looking more often would only take CPU from the job.
     last = own.wait_sealed(begin + count, pause_s=10.0)
     return {"events": count, "seconds": round(last - begun, 2), "events_per_s": round(count / (last - begun))}

@@ -181,7 +181,7 @@ class Settings:
         20,
         _count,
         "a number > 0",
-        "rows per agent and trigger on agent.monitor.frontend at the most; 500 of all agents",
+        "rows per agent and trigger on agent.monitor.frontend at the most; 500 of all agents, 100 in a backlog",
     )
     max_message_bytes: int = _setting(
         "AGENTMON_MAX_MESSAGE_BYTES", 16 * 1024 * 1024, _count, "bytes > 0", "longer messages go to quarantine"

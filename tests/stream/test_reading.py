@@ -60,10 +60,13 @@ def test_each_message_comes_once_in_pieces_that_tell_where_they_end(broker: Sett
         assert made.behind(ends) == 3_440
         rows = list(made.until(ends, {topic: "id"}, T0))
         assert made.behind(ends) == 0
+        send(broker, topic, 1, partition=0)
+        (last,) = made.until({(topic, 0): 3_401}, {topic: "id"}, T0)
+        assert (offsets([last]), last.caught_up) == ([3_400], True)
     for partition, count in enumerate((3_400, 40)):
         assert offsets(rows, partition) == list(range(count))
     assert len(rows) > 1
-    assert [one.caught_up for one in rows] == [False] * (len(rows) - 1) + [True]
+    assert not any(one.caught_up for one in rows[:-1])
     for number, one in enumerate(rows):
         until_there = rows[: number + 1]
         assert one.end == {(topic, p): len(offsets(until_there, p)) for p in (0, 1)}
@@ -73,15 +76,17 @@ def test_each_message_comes_once_in_pieces_that_tell_where_they_end(broker: Sett
 
 def test_what_was_asked_for_before_keeps_its_ingest_time(broker: Settings, new_topic: NewTopic) -> None:
     topic = new_topic()
-    send(broker, topic, 2_500)
+    send(broker, topic, 6_000)
     later = T0 + timedelta(seconds=2)
     with readers(broker, topic, most=1_000) as made:
         rows = list(made.until({(topic, 0): 10}, {topic: "id"}, T0))
-        rows += made.until({(topic, 0): 2_500}, {topic: "id"}, later)
-    assert offsets(rows) == list(range(2_500))
+        rows += made.until({(topic, 0): 6_000}, {topic: "id"}, later)
+    assert offsets(rows) == list(range(6_000))
     times = [set(one.parsed["events"]["ingest_time"].to_pylist()) for one in rows]
     assert times == [{one.ingest_time} for one in rows]
     assert {one.ingest_time for one in rows} == {T0, later}
+    for number, one in enumerate(rows):
+        assert one.end == {(topic, 0): len(offsets(rows[: number + 1]))}
 
 
 def test_a_stop_ends_the_wait_for_kafka(broker: Settings, new_topic: NewTopic) -> None:

@@ -63,6 +63,9 @@ class Fetcher:
                 "enable.partition.eof": True,  # tells of offsets without a message at the end of a partition
                 "queued.max.messages.kbytes": _AHEAD_BYTES // 1024,
                 "fetch.queue.backoff.ms": 10,
+                # A broker that answers for each message takes a quarter more CPU at 1,000/s, and figures are no sooner.
+                "fetch.wait.max.ms": 50,
+                "fetch.min.bytes": 64 * 1024,
             },
             logger=logging.getLogger("kafka.librdkafka"),
         )

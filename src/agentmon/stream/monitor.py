@@ -33,7 +33,7 @@ from agentmon.stream.source import read_stream
 from agentmon.stream.stage import Stage
 from agentmon.stream.state import state_of
 from agentmon.stream.store import Store, Stored
-from agentmon.stream.updates import Message, row_updates
+from agentmon.stream.updates import MOST, MOST_BEHIND, Message, row_updates
 from agentmon.stream.writer import LakeWriter, Offsets, Part
 
 NAME = "monitor"
@@ -153,7 +153,7 @@ class MonitorQuery:
             self._read_again(figures, figures.silent.intersection(summaries["agent_id"].to_pylist()))
         changed = figures.add(counted, summaries)
         self._position.update(came.end)
-        newest = row_updates(parsed, settings.newest_rows)
+        newest = row_updates(parsed, settings.newest_rows, MOST if came.caught_up else MOST_BEHIND)
         self._send([*newest, *figures.messages(changed, position_name(self._position, topic_ids))])
         self.writer.add(Part(parsed, summaries, *came[1:]))
         figures.drop_silent(time.time())

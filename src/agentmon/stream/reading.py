@@ -109,10 +109,10 @@ class Readers:
                     process.ask(requests[process])
                 if rows.end.items() <= self._position.items():
                     continue  # nothing came
-                self._position.update(rows.end)
                 if held and held[0].ingest_time != rows.ingest_time:
                     yield self._together(held)
                     held = []
+                self._position.update(rows.end)
                 held.append(rows)
             if sum(count(rows.parsed) for rows in held) > self._most // 2:
                 yield self._together(held)

@@ -48,6 +48,8 @@ class Store:
 
     def store(self, parsed: Parsed, batch: Batch, summaries: pa.Table | None = None) -> Stored:
         """Put parsed rows into every table that they concern, and seal the batch; `summaries` where they are known."""
+        if not batch.ranges:
+            raise ValueError("rows without offsets: nothing could tell whether they are stored")
         chosen = dict(parsed)
         stored = {name: rows.num_rows for name, rows in chosen.items()}
         if any(stored.values()):

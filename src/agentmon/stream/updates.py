@@ -21,23 +21,23 @@ _KINDS = {
     "actions": ("action_update", "agent_action", ACTIONS.own_column_names),
     "thoughts": ("thought_update", "agent_thought", THOUGHTS.own_column_names),
 }
-#: Newest rows of a micro-batch at the most: of a backlog, thousands would be published that no screen can show.
-MOST = 500
+#: Newest rows of a micro-batch at the most, and of one in a backlog: thousands would be published that no screen can show.
+MOST, MOST_BEHIND = 500, 100
 _JSON_TEXT = frozenset({"context"})
 _PLACE = ("kafka_topic_id", "kafka_partition", "kafka_offset")
 
 
-def row_updates(parsed: Parsed, limit: int) -> list[Message]:
-    """The newest actions and thoughts of a batch in order of their time: at most `limit` per agent, and MOST in all."""
+def row_updates(parsed: Parsed, limit: int, most: int = MOST) -> list[Message]:
+    """The newest actions and thoughts of a batch in order of their time: at most `limit` per agent, and `most` in all."""
     rows = side_by_side({table: parsed[table] for table in _KINDS}, ("event_time", "kafka_offset", "agent_id"))
     if not len(rows):
         return []
     agents = rows["agent_id"].combine_chunks().dictionary_encode()
     us, offsets = rows["event_time"].cast(pa.int64()).to_numpy(), rows["kafka_offset"].to_numpy()
     codes = agents.indices.to_numpy()
-    limit = min(limit, max(1, MOST // len(agents.dictionary)))
+    limit = min(limit, max(1, most // len(agents.dictionary)))
     newest = newest_of_each(codes, us, offsets, most=limit)
-    newest = newest[np.lexsort((offsets[newest], us[newest]))][-MOST:]
+    newest = newest[np.lexsort((offsets[newest], us[newest]))][-most:]
     tables = [table for table in _KINDS for _ in range(parsed[table].num_rows)]
     first = {"actions": 0, "thoughts": parsed["actions"].num_rows}
     shown = [(tables[number], number) for number in newest.tolist()]
