@@ -152,7 +152,8 @@ class _Process:
         self.is_full = False
         asked, requests = os.pipe()
         answers, told = os.pipe()
-        self._requests, self._answers = open(requests, "wb"), open(answers, "rb")  # noqa: PTH123, SIM115 - pipes
+        self._requests = open(requests, "wb", buffering=0)  # noqa: PTH123, SIM115 - a pipe
+        self._answers = open(answers, "rb")  # noqa: PTH123, SIM115 - a pipe
         self._asking = threading.Lock()
         _widen(answers)
         try:
@@ -203,8 +204,7 @@ class _Process:
             if self._requests.closed:
                 return False
             try:
-                pickle.dump(what, self._requests)
-                self._requests.flush()
+                self._requests.write(pickle.dumps(what))
             except BrokenPipeError:
                 raise self._gone() from None
             return True
