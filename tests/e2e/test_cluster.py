@@ -127,7 +127,7 @@ def test_the_job_on_a_cluster_stores_all_and_stops_cleanly(
     submitted = cluster.start("job")
     cluster.wait("job", lambda: cluster.is_healthy("job"))
     cluster.wait("job", lambda: stored_of(home_settings, agent) == MESSAGES, pause=3.0)
-    assert list((cluster.folder / "work").glob("app-*/0")), "no executor has worked"
+    assert list((cluster.folder / "work").glob("app-*/0")), "no executor was started"
 
     told = json.loads((home_settings.home / "run" / "job.json").read_text())
     os.kill(told["driver_pid"], signal.SIGTERM)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from deltalake import DeltaTable
 from kafka import KafkaProducer
@@ -95,6 +96,38 @@ def test_topics_that_come_later_are_read_without_a_restart(life: Life, audit: Au
     assert code == 0
     assert figures(rows["agent.actions"], "stored", "holes", "repeats", "pending") == [(5, 0, 0, 0)]
     assert figures(rows["agent.transactions"], "in_kafka", "stored", "no_record", "holes") == [(6, 4, 2, 0)]
+
+
+def test_a_process_that_reads_and_is_killed_costs_a_restart_and_nothing_else(
+    life: Life, audit: Audit, caplog: pytest.LogCaptureFixture
+) -> None:
+    life.make_topic("agent.killed")
+    with life.job() as running:
+        life.send("agent.killed", 5, type="x")
+        life.wait_sealed("agent.killed", 5, running)
+        for child in psutil.Process().children():
+            if "agentmon.stream.reader" in child.cmdline():
+                child.kill()
+        life.send("agent.killed", 5, type="x")
+        life.wait_sealed("agent.killed", 10, running)
+    assert [text for text in caplog.messages if "started again" in text and "is gone" in text]
+    code, rows = audit()
+    assert code == 0
+    assert figures(rows["agent.killed"], "stored", "holes", "repeats", "pending") == [(10, 0, 0, 0)]
+
+
+def test_messages_as_large_as_kafka_takes_are_stored(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+    """What is published of them is larger by a little: a text is cut, and with a name that long nothing is published."""
+    seen = life.sealed("agent.actions")
+    with life.job() as running:
+        life.send("agent.actions", 1, tool="t", reasoning="x" * 1_048_360)
+        life.wait_sealed("agent.actions", seen + 1, running)
+        caplog.clear()
+        life.send("agent.actions", 1, tool="t", agent_id="n" * 1_048_360)
+        life.wait_sealed("agent.actions", seen + 2, running)
+    assert {text.partition(",")[0] for text in caplog.messages} == {"a message for agent.monitor.frontend was left out"}
+    lengths = "SELECT max(length(reasoning)), max(length(agent_id)) FROM actions"
+    assert life.rows(lengths) == [(1_048_360, 1_048_360)]
 
 
 def test_huge_messages_come_a_few_at_a_time(life: Life, caplog: pytest.LogCaptureFixture) -> None:

@@ -80,7 +80,7 @@ class Fetcher:
         self._assign(ends)
         piece, heard = _Piece(), time.monotonic()
         while not self.is_full(piece.rows, piece.size):
-            came = self._consumer.consume(_AT_ONCE, 0)
+            came = self._consumer.consume(min(_AT_ONCE, self._most - piece.rows), 0)
             if not came:
                 if stopping() or all(self.position[place] >= end for place, end in ends.items()):
                     break

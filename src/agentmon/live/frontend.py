@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -12,6 +14,8 @@ from agentmon.contracts.topics import FRONTEND
 from agentmon.errors import KafkaUnreachable
 from agentmon.live.client import client_config
 from agentmon.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 class FrontendPublisher:
@@ -34,17 +38,18 @@ class FrontendPublisher:
     def send(self, messages: Iterable[tuple[str, dict[str, Any]]]) -> None:
         """Send (agent_id, message) in order, and wait for Kafka to have them.
 
-        Raises KafkaUnreachable where it does not take them.
+        Raises KafkaUnreachable where it does not take them. One that is too large for it is left out, with a warning.
         """
         from kafka.errors import KafkaError
 
         try:
-            sent = [
-                self._producer.send(FRONTEND, key=agent.encode("utf-8", "replace"), value=_encode(message))
-                for agent, message in messages
-            ]
+            sent = []
+            for agent, message in messages:
+                with _unless_too_large():
+                    sent.append(self._producer.send(FRONTEND, _encode(message), agent.encode("utf-8", "replace")))
             for future in sent:
-                future.get(timeout=30)
+                with _unless_too_large():
+                    future.get(timeout=30)
         except KafkaError as error:
             raise KafkaUnreachable(
                 f"Kafka does not take messages for {FRONTEND} ({error}); if the topic is missing: agentmon topics"
@@ -52,6 +57,16 @@ class FrontendPublisher:
 
     def close(self) -> None:
         self._producer.close(timeout=5)
+
+
+@contextmanager
+def _unless_too_large() -> Iterator[None]:
+    from kafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
+
+    try:
+        yield
+    except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
+        log.warning("a message for %s was left out, Kafka does not take so large a one: %s", FRONTEND, error)
 
 
 def _encode(message: dict[str, Any]) -> bytes:

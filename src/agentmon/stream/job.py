@@ -56,7 +56,7 @@ _RESTARTS = 5
 _RESTART_SPAN_S = 600.0
 _LOOK_S = 0.25
 
-#: Messages fetched in one step at the most: few enough that one is parsed while another is fetched.
+#: Messages taken in at once at the most: few enough that others are read meanwhile.
 _MICRO_BATCH = 50_000
 
 
@@ -174,6 +174,7 @@ class Job:
             while not self._stopping.wait(_LOOK_S):
                 query.check()
                 if not running.isActive:
+                    query.check()
                     raise RuntimeError(_cause(running))
                 if self._parent is not None and os.getppid() != self._parent:
                     # Our JVM was killed: nothing can be committed any more, and `up` waits for us to be gone.

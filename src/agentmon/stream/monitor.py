@@ -1,9 +1,9 @@
 """The query: messages of agent.* → parsed once → figures and newest rows, at once → the lake, batch by batch.
 
-    Spark's thread: fetch a micro-batch → taker: parse, publish what is live → writer: commit every AGENTMON_LAKE_INTERVAL
+    readers: fetch and parse what Spark has planned → taker: publish what is live → writer: commit every AGENTMON_LAKE_INTERVAL
 
-While one micro-batch is parsed the next is fetched, and the last ones are written. A backlog goes the same way in
-larger steps.
+Spark's thread asks the readers, which are processes (stream/reading.py), and hands what they read to the taker. While one
+piece is taken in the next is read, and the last ones are written. A backlog goes the same way in larger steps.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ _NO_CHECKPOINT = {
     "asyncProgressTrackingCheckpointIntervalMs": str(2**62),
     "_asyncProgressTrackingOverrideSinkSupportCheck": "true",
 }
+#: Between two micro-batches of Spark nothing is asked for: in a backlog they are few.
+_AHEAD = 4
 #: What the figures keep is looked up at most so often, seconds.
 _STATE_S = 10.0
 
@@ -65,7 +67,7 @@ class MonitorQuery:
 
     `topic_ids()` gives (cluster id, topic → id) as they are now; `send(messages)` publishes; `on_stored(batch, stored,
     position)` is called after each sealed batch, `on_state` now and then with what `state_of` says. A stop is asked
-    for with `stop_after_batch`. A micro-batch has `most` messages at the most.
+    for with `stop_after_batch`. What is taken in at once has `most` messages at the most; Spark plans _AHEAD as many.
     """
 
     def __init__(
@@ -90,7 +92,7 @@ class MonitorQuery:
         self._readers = Readers(settings, start, most)
         self._position: Offsets = dict(start)
         self._running = threading.Lock()
-        self._unreachable: KafkaUnreachable | None = None
+        self._failed: Exception | None = None
         self._figures: Figures | None = None
         self._execution: Any = None  # Spark's StreamExecution
         self._taker = Stage("taker", self._take)
@@ -106,7 +108,7 @@ class MonitorQuery:
     def query(self, spark: SparkSession, kafka: Mapping[str, str]) -> DataStreamWriter:
         """The query, not yet started; the threads must be."""
         self._streams = spark.streams
-        rows = read_stream(spark, kafka, self._position, maxOffsetsPerTrigger=str(4 * self._most))
+        rows = read_stream(spark, kafka, self._position, maxOffsetsPerTrigger=str(_AHEAD * self._most))
         interval = min(self._settings.live_interval_s, self._settings.monitor_interval_s)
         return (
             rows.writeStream.queryName(NAME)
@@ -123,8 +125,8 @@ class MonitorQuery:
                 return  # read with what came before
             try:
                 self._read(end)
-            except KafkaUnreachable as error:
-                self._unreachable = error  # Spark would make a text of it
+            except (KafkaUnreachable, RuntimeError) as error:
+                self._failed = error  # Spark makes a page of text of it
                 raise
 
     def _read(self, end: Offsets) -> None:
@@ -206,9 +208,9 @@ class MonitorQuery:
         self._taker.start()
 
     def check(self) -> None:
-        """Raises what a thread failed with."""
-        if self._unreachable is not None:
-            raise self._unreachable
+        """Raises what reading or a thread failed with."""
+        if self._failed is not None:
+            raise self._failed
         self.writer.check()
         self._taker.check()
 

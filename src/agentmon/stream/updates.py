@@ -23,6 +23,8 @@ _KINDS = {
 }
 #: Newest rows of a micro-batch at the most, and of one in a backlog: thousands would be published that no screen can show.
 MOST, MOST_BEHIND = 500, 100
+#: Longer texts are cut, also JSON's: Kafka would refuse a message larger than the one that it tells of. The tables have all.
+LONGEST = 32_000  # characters
 _JSON_TEXT = frozenset({"context"})
 _PLACE = ("kafka_topic_id", "kafka_partition", "kafka_offset")
 
@@ -58,8 +60,14 @@ def _message(table: str, row: Mapping[str, Any]) -> Message:
     data: dict[str, Any] = {"type": type_, "timestamp": row["event_us"] / 1e6, "agent_id": row["agent_id"]}
     for name in ("session_id", "event_id", *own):
         if row[name] is not None:
-            data[name] = _opened(row[name]) if name in _JSON_TEXT else row[name]
+            data[name] = _shown(row[name], is_json=name in _JSON_TEXT)
     return row["agent_id"], {"type": kind, "data": data, "id": ":".join(str(row[name]) for name in _PLACE)}
+
+
+def _shown(value: Any, *, is_json: bool) -> Any:
+    if isinstance(value, str) and len(value) > LONGEST:
+        return value[:LONGEST] + "…"
+    return _opened(value) if is_json else value
 
 
 def _opened(text: str) -> Any:
