@@ -1,1 +1,1 @@
-"""Spark only: source → parse → batch → tables, and the queries made of them."""
+"""The streaming job: source → parse → batch → tables, and the query made of them."""

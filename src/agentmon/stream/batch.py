@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -79,28 +79,6 @@ def ranges_between(
         for (topic, partition), offset in sorted(end.items())
         if offset > start.get((topic, partition), 0)
     )
-
-
-def in_steps(ranges: Sequence[Range], most: int) -> Iterator[list[Range]]:
-    """The ranges in steps of at most so many offsets each, in order.
-
-    >>> [[(r.start, r.end) for r in step] for step in in_steps([Range("t", "i", 0, 0, 5), Range("t", "i", 1, 7, 8)], 3)]
-    [[(0, 3)], [(3, 5), (7, 8)]]
-    """
-    step: list[Range] = []
-    room = most
-    for r in ranges:
-        start = r.start
-        while start < r.end:
-            end = min(r.end, start + room)
-            step.append(r._replace(start=start, end=end))
-            room -= end - start
-            start = end
-            if not room:
-                yield step
-                step, room = [], most
-    if step:
-        yield step
 
 
 def parse_offsets(text: str) -> dict[tuple[str, int], int]:

@@ -66,9 +66,8 @@ def _tell(answers: BinaryIO, what: Any) -> None:
 
 
 def main() -> None:
-    # Whoever stops the whole group (Ctrl-C, a service manager) means the driver: it closes the pipe when it has all.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    # A service manager that stops all of a job's processes means the driver: it closes the pipe when it has all.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     requests, answers = map(int, sys.argv[1:])
     try:
         with open(requests, "rb") as asked, open(answers, "wb") as told:  # noqa: PTH123 - pipes

@@ -158,7 +158,10 @@ class _Process:
         _widen(answers)
         try:
             command = [sys.executable, "-m", "agentmon.stream.reader", str(asked), str(told)]
-            self._process = subprocess.Popen(command, pass_fds=(asked, told), stdin=subprocess.DEVNULL)
+            # A session of its own: Ctrl-C means the driver, which closes the pipe when it has all.
+            self._process = subprocess.Popen(
+                command, pass_fds=(asked, told), stdin=subprocess.DEVNULL, start_new_session=True
+            )
         finally:
             os.close(asked)
             os.close(told)
