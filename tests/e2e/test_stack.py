@@ -151,6 +151,20 @@ def test_up_mends_the_broker_after_kill_9(home: Path) -> None:
     assert told(home)["jvm_pid"] == job["jvm_pid"]
 
 
+def test_a_driver_ends_with_its_jvm_while_kafka_is_away(home: Path) -> None:
+    """Else it would go on asking, and hold the lake's lock."""
+    jvm, driver = processes(home)
+    os.kill(json.loads((home / "run" / "broker.json").read_text())["pid"], signal.SIGKILL)
+    os.kill(jvm.pid, signal.SIGKILL)
+    end = time.monotonic() + 10
+    while not ended(driver):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    said = agentmon(home, "up")
+    assert "broker: started" in said
+    assert "job: started" in said
+
+
 def test_down_stops_all_and_cleanly(home: Path) -> None:
     running = processes(home)
     broker = psutil.Process(json.loads((home / "run" / "broker.json").read_text())["pid"])

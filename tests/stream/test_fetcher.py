@@ -45,7 +45,7 @@ def test_a_message_is_as_it_was_sent(broker: Settings, new_topic: NewTopic) -> N
     send(broker, topic, b"{}", key=b"k\xff", timestamp_ms=1_700_000_000_123, headers=headers)
     send(broker, topic, None, key=b"")
     with fetcher(broker, topic) as made:
-        rows = made.read({(topic, 0): 2}, never).to_pylist()
+        rows = made.read({(topic, 0): 2}, never).messages.to_pylist()
     assert rows[0] == {
         "key": b"k\xff",
         "value": b"{}",
@@ -67,7 +67,7 @@ def test_header_names_that_are_no_text_stop_nothing(broker: Settings, new_topic:
     send(broker, topic, b"{}", headers=[(Name("odd"), b"1")])
     send(broker, topic, b"{}", headers=[("fine", b"2")])
     with fetcher(broker, topic) as made:
-        rows = made.read({(topic, 0): 2}, never).to_pylist()
+        rows = made.read({(topic, 0): 2}, never).messages.to_pylist()
     assert [row["headers"] for row in rows] == [[{"key": "\ufffd", "value": None}], [{"key": "fine", "value": b"2"}]]
 
 
@@ -76,15 +76,16 @@ def test_pieces_follow_one_another_and_go_as_far_as_kafka_does(broker: Settings,
     send(broker, topic, *(b"%d" % n for n in range(2_500)))
     send(broker, other, b"x")
     with fetcher(broker, topic, most=1_000) as made:
-        first = made.read({(topic, 0): 10}, never)
+        first = made.read({(topic, 0): 10}, never).messages
         assert 10 <= len(first) <= 1_000 + fetching._AT_ONCE
         values = first["value"].to_pylist()
         while made.position[topic, 0] < 2_500:
-            values += made.read({(topic, 0): 2_500}, never)["value"].to_pylist()
+            values += made.read({(topic, 0): 2_500}, never).messages["value"].to_pylist()
         # A partition that comes later is read from its beginning; the others go on.
         send(broker, topic, b"2500")
-        late = made.read({(topic, 0): 2_501, (other, 0): 1}, never)
+        late, is_full = made.read({(topic, 0): 2_501, (other, 0): 1}, never)
     assert values == [b"%d" % n for n in range(2_500)]
+    assert not is_full
     assert sorted(late["value"].to_pylist()) == [b"2500", b"x"]
 
 
@@ -97,7 +98,7 @@ def test_huge_messages_are_few_in_a_piece(
     send(broker, topic, *([b"x" * 900_000] * 8))
     with fetcher(broker, topic) as made:
         pieces = [made.read({(topic, 0): 8}, never), made.read({(topic, 0): 8}, never)]
-    assert [len(piece) for piece in pieces] == [4, 4]
+    assert [(len(piece.messages), piece.is_full) for piece in pieces] == [(4, True), (4, True)]
 
 
 def test_markers_at_the_end_of_a_partition_are_passed(broker: Settings, new_topic: NewTopic) -> None:
@@ -109,7 +110,7 @@ def test_markers_at_the_end_of_a_partition_are_passed(broker: Settings, new_topi
     producer.commit_transaction()
     producer.close()
     with fetcher(broker, topic) as made:
-        assert len(made.read({(topic, 0): 2}, never)) == 1
+        assert len(made.read({(topic, 0): 2}, never).messages) == 1
         assert made.position == {(topic, 0): 2}
 
 
@@ -131,6 +132,6 @@ def test_silence_is_an_error_unless_a_stop_is_asked_for(
     send(broker, topic, b"{}")
     with fetcher(broker, topic) as made:
         stops = iter([False, False, True])
-        assert len(made.read({(topic, 0): 2}, lambda: next(stops))) == 1
+        assert len(made.read({(topic, 0): 2}, lambda: next(stops)).messages) == 1
     with fetcher(broker, topic) as made, pytest.raises(KafkaUnreachable, match=r"sent none for 1 s"):
         made.read({(topic, 0): 2}, never)

@@ -18,6 +18,11 @@ READ_PATTERN = r"^agent\.(?!monitor\.).+$"
 #: type of a message that announces an action; counted as an action only once it has ended.
 ACTION_STARTED = "action_started"
 
+#: (topic, partition)
+Place = tuple[str, int]
+#: The next offset of each partition.
+Offsets = dict[Place, int]
+
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 #: Header of a message that may be a second sending; its event_id tells. The value says nothing.

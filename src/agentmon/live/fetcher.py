@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from agentmon.contracts.topics import Offsets, Place
 from agentmon.errors import KafkaUnreachable
 from agentmon.live.client import librdkafka_config, set_up_logging
 from agentmon.settings import Settings
 
-Place = tuple[str, int]
-Offsets = dict[Place, int]
 #: confluent_kafka.Message, which for its types might lack everything.
 Message = Any
 
@@ -44,6 +43,13 @@ _LOOK_S = 0.1
 _PATIENCE_S = 30.0
 
 
+class Fetched(NamedTuple):
+    """A piece, with columns of SCHEMA; `is_full`: there may be more."""
+
+    messages: pa.Table
+    is_full: bool
+
+
 class Fetcher:
     """Reads on from `start`, a next offset of each partition, in pieces of at most `most` messages."""
 
@@ -70,7 +76,7 @@ class Fetcher:
             logger=logging.getLogger("kafka.librdkafka"),
         )
 
-    def read(self, ends: Mapping[Place, int], stopping: Callable[[], bool]) -> pa.Table:
+    def read(self, ends: Mapping[Place, int], stopping: Callable[[], bool]) -> Fetched:
         """What there is up to `ends`, and what has come beyond them meanwhile, as one piece: `position` is after it.
 
         It ends before where it is full, or once `stopping()`. A partition that was not there at the start is read from
@@ -78,8 +84,8 @@ class Fetcher:
         messages, as of offsets that it has dropped.
         """
         self._assign(ends)
-        piece, heard = _Piece(), time.monotonic()
-        while not self.is_full(piece.rows, piece.size):
+        piece, heard = _Piece(self._most), time.monotonic()
+        while not piece.is_full:
             came = self._consumer.consume(min(_AT_ONCE, self._most - piece.rows), 0)
             if not came:
                 if stopping() or all(self.position[place] >= end for place, end in ends.items()):
@@ -92,11 +98,7 @@ class Fetcher:
                 raise KafkaUnreachable(
                     f"Kafka at {self._settings.bootstrap} has more messages, but sent none for {_PATIENCE_S:.0f} s: the job goes on when it does"
                 )
-        return piece.table()
-
-    def is_full(self, messages: int, size: int) -> bool:
-        """Whether a piece with so many messages, and bytes of values, takes no more."""
-        return messages >= self._most or size >= _PIECE_BYTES
+        return Fetched(piece.table(), piece.is_full)
 
     def close(self) -> None:
         """Fetch no more."""
@@ -121,18 +123,23 @@ class Fetcher:
 
 
 class _Piece:
-    """Messages that came one after another."""
+    """Messages that came one after another, until there are `most`, or _PIECE_BYTES of values."""
 
-    def __init__(self) -> None:
-        self.size = 0  # bytes
+    def __init__(self, most: int) -> None:
         self.rows = 0
+        self._most = most
+        self._size = 0  # bytes
         self._messages: list[Message] = []
         self._batches: list[pa.RecordBatch] = []
+
+    @property
+    def is_full(self) -> bool:
+        return self.rows >= self._most or self._size >= _PIECE_BYTES
 
     def add(self, messages: list[Message]) -> None:
         self._messages += messages
         self.rows += len(messages)
-        self.size += sum(map(len, messages))
+        self._size += sum(map(len, messages))
         if len(self._messages) >= _BATCH:
             self._make_batch()
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from agentmon.contracts.topics import is_read
+from agentmon.contracts.topics import Place, is_read
 from agentmon.live.client import Connection
-from agentmon.live.offsets import Place, beginning_and_end
+from agentmon.live.offsets import beginning_and_end
 from agentmon.live.topics import ClusterView, describe
 
 #: Lag that rose over so many triggers in a row is reported as rising.

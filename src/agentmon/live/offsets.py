@@ -9,10 +9,8 @@ from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
+from agentmon.contracts.topics import Offsets, Place
 from agentmon.live.client import Connection
-
-#: (topic, partition)
-Place = tuple[str, int]
 
 
 def beginning_and_end(connection: Connection, partitions: Mapping[str, int]) -> dict[Place, tuple[int, int]]:
@@ -50,7 +48,7 @@ def commit_group(connection: Connection, group: str, offsets: Mapping[Place, int
     connection.ask(lambda client: _commit(client, group, wanted))
 
 
-def committed(connection: Connection, group: str) -> dict[Place, int]:
+def committed(connection: Connection, group: str) -> Offsets:
     """How far a group has come: the next offset to read of each partition that it has noted."""
     told = connection.ask(lambda client: client.list_group_offsets([group]))
     return {(place.topic, place.partition): noted.offset for place, noted in told.get(group, {}).items()}

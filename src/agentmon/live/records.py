@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from agentmon.contracts.topics import Place
 from agentmon.live.client import client_config, set_up_logging, unreachable
-from agentmon.live.offsets import Place
 from agentmon.settings import Settings
 
 Ranges = list[tuple[int, int]]

@@ -19,11 +19,9 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from agentmon.contracts.message import Limits, read
-from agentmon.contracts.topics import FRONTEND, is_read
+from agentmon.contracts.topics import FRONTEND, Place, is_read
 from agentmon.live.client import client_config, knock, set_up_logging, unreachable
 from agentmon.settings import Settings
-
-Place = tuple[str, int]
 
 #: A partition's end is joined at most so far back, so that a long outage does not delay what happens now.
 CATCH_UP = 500

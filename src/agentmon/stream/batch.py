@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from agentmon.contracts.topics import Offsets, Place
+
 
 class Range(NamedTuple):
     """Offsets [start, end) of one partition of one incarnation of a topic."""
@@ -71,7 +73,7 @@ class Batch:
 
 
 def ranges_between(
-    start: Mapping[tuple[str, int], int], end: Mapping[tuple[str, int], int], topic_ids: Mapping[str, str]
+    start: Mapping[Place, int], end: Mapping[Place, int], topic_ids: Mapping[str, str]
 ) -> tuple[Range, ...]:
     """The offsets between two positions, where there are any, in order of topic and partition."""
     return tuple(
@@ -81,13 +83,13 @@ def ranges_between(
     )
 
 
-def parse_offsets(text: str) -> dict[tuple[str, int], int]:
+def parse_offsets(text: str) -> Offsets:
     """Spark's JSON of Kafka offsets, {"topic": {"partition": next offset}}, as (topic, partition) → offset."""
     found: dict[str, dict[str, int]] = json.loads(text)
     return {(topic, int(p)): offset for topic, partitions in found.items() for p, offset in partitions.items()}
 
 
-def render_offsets(offsets: Mapping[tuple[str, int], int]) -> str:
+def render_offsets(offsets: Mapping[Place, int]) -> str:
     """The inverse of parse_offsets."""
     found: dict[str, dict[str, int]] = {}
     for (topic, partition), offset in sorted(offsets.items()):

@@ -23,7 +23,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
-from agentmon.contracts.topics import is_read
+from agentmon.contracts.topics import Offsets, Place, is_read
 from agentmon.errors import AgentmonError, KafkaUnreachable, LakeBusyError
 from agentmon.lake.files import is_local, local_path
 from agentmon.lake.ledger import Position, has_batch, read_positions
@@ -45,7 +45,6 @@ from agentmon.stream.source import read_ranges
 from agentmon.stream.status import JobStatus
 from agentmon.stream.store import Store, Stored
 from agentmon.stream.tables import create_missing
-from agentmon.stream.writer import Offsets
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +73,8 @@ def run(settings: Settings, options: Options, session: Callable[[], SparkSession
     logging.getLogger("py4j").setLevel(logging.WARNING)
     status = JobStatus(settings)
     stopping = threading.Event()
+    if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit's JVM is our parent
+        threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent", daemon=True).start()
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
@@ -87,6 +88,13 @@ def run(settings: Settings, options: Options, session: Callable[[], SparkSession
         return _failed(status, settings, AgentmonError(f"the job ended: {first_line(error)}"), error)
     status.write("stopped")
     return 0
+
+
+def _end_with_parent(parent: int) -> None:
+    """Whatever the other threads wait for: without our JVM nothing is read any more, and our locks keep others out."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os._exit(1)
 
 
 def _failed(status: JobStatus, settings: Settings, error: AgentmonError, cause: BaseException | None = None) -> int:
@@ -120,7 +128,6 @@ class Job:
         self._kafka = KafkaView(settings)
         self._most = min(_MICRO_BATCH, settings.max_batch_messages)
         self._progress = ProgressFile(settings.run / "progress.json")
-        self._parent = os.getppid() if "PYSPARK_GATEWAY_PORT" in os.environ else None
 
     def run(self) -> None:
         """Raises AgentmonError when the job can't go on."""
@@ -176,9 +183,6 @@ class Job:
                 if not running.isActive:
                     query.check()
                     raise RuntimeError(_cause(running))
-                if self._parent is not None and os.getppid() != self._parent:
-                    # Our JVM was killed: nothing can be committed any more, and `up` waits for us to be gone.
-                    os._exit(1)
 
     def _resume(self) -> Offsets:
         """Finish what a crash left half done, put accepted gaps on record, and say where to go on."""
@@ -208,7 +212,7 @@ class Job:
         self,
         positions: list[Position],
         topic_ids: dict[str, str],
-        offsets: dict[tuple[str, int], tuple[int, int]],
+        offsets: dict[Place, tuple[int, int]],
         cluster_id: str,
     ) -> Plan:
         return plan(
@@ -220,7 +224,7 @@ class Job:
             accept_new_topics=self._options.accept_new_topics,
         )
 
-    def _finish(self, batch: Batch, topic_ids: dict[str, str], offsets: dict[tuple[str, int], tuple[int, int]]) -> None:
+    def _finish(self, batch: Batch, topic_ids: dict[str, str], offsets: dict[Place, tuple[int, int]]) -> None:
         left = still_there(batch, topic_ids, offsets)
         log.info("finishing a batch of %d messages that an earlier run left half done", batch.messages)
         note = "half stored when Kafka dropped it or its topic was made anew"

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Mapping
 
-from agentmon.contracts.topics import is_read
+from agentmon.contracts.topics import Place, is_read
 from agentmon.errors import IncarnationError, KafkaUnreachable
 from agentmon.live import offsets as kafka_offsets
 from agentmon.live.client import Connection
@@ -14,8 +14,6 @@ from agentmon.live.topics import describe
 from agentmon.settings import Settings
 
 log = logging.getLogger(__name__)
-
-Place = tuple[str, int]
 
 
 class KafkaView:
@@ -60,13 +58,6 @@ class KafkaView:
         """(beginning, end) of every partition of these topics."""
         self.topic_ids()
         return kafka_offsets.beginning_and_end(self._connection, self._partitions)
-
-    def ends(self) -> dict[Place, int]:
-        """End of every partition of the topics as last seen."""
-        return {
-            place: end
-            for place, (_, end) in kafka_offsets.beginning_and_end(self._connection, self._partitions).items()
-        }
 
     def commit(self, position: Mapping[Place, int]) -> None:
         """Note the job's place under its group, for Kafka's own tools. Only told, never read: a failure is logged."""

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import DataStreamWriter
 
+from agentmon.contracts.topics import Offsets, Place
 from agentmon.errors import KafkaUnreachable
 from agentmon.lake.partials import COUNTED
 from agentmon.lake.running import Running, read_running
@@ -34,7 +35,7 @@ from agentmon.stream.stage import Stage
 from agentmon.stream.state import state_of
 from agentmon.stream.store import Store, Stored
 from agentmon.stream.updates import MOST, MOST_BEHIND, Message, row_updates
-from agentmon.stream.writer import LakeWriter, Offsets, Part
+from agentmon.stream.writer import LakeWriter, Part
 
 NAME = "monitor"
 
@@ -74,7 +75,7 @@ class MonitorQuery:
         self,
         settings: Settings,
         store: Store,
-        start: Mapping[tuple[str, int], int],
+        start: Mapping[Place, int],
         topic_ids: TopicIds,
         send: Callable[[Iterable[Message]], None],
         on_stored: Callable[[Batch, Stored, Offsets], None],
@@ -215,7 +216,7 @@ class MonitorQuery:
         self._taker.check()
 
 
-def position_name(end: Mapping[tuple[str, int], int], topic_ids: Mapping[str, str]) -> str:
+def position_name(end: Mapping[Place, int], topic_ids: Mapping[str, str]) -> str:
     """A short name of a position: the same offsets of the same topics always give the same."""
     text = render_offsets(end) + json.dumps({t: topic_ids.get(t) for t, _ in sorted(end)})
     return hashlib.sha256(text.encode()).hexdigest()[:16]

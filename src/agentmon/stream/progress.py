@@ -24,6 +24,7 @@ from pyspark.sql.streaming.listener import (
     QueryTerminatedEvent,
 )
 
+from agentmon.contracts.topics import Place
 from agentmon.stream.batch import render_offsets
 
 #: Triggers whose lag is remembered; lag that rose over all of them is reported as rising.
@@ -58,7 +59,7 @@ class ProgressFile:
 class Listener(StreamingQueryListener):
     """Passes on what Spark reports after each trigger of a query that began at `start`."""
 
-    def __init__(self, file: ProgressFile, start: Mapping[tuple[str, int], int]) -> None:
+    def __init__(self, file: ProgressFile, start: Mapping[Place, int]) -> None:
         self._file = file
         self._before = json.loads(render_offsets(start))
         self._java: Any = None

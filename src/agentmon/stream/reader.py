@@ -37,9 +37,9 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
 
 def _answer(request: Request, settings: Settings, fetcher: Fetcher, requests: BinaryIO, answers: BinaryIO) -> None:
     try:
-        messages = fetcher.read(request.ends, lambda: _is_over(requests))
+        fetched = fetcher.read(request.ends, lambda: _is_over(requests))
         reader = Reader.of(settings, request.topic_ids, request.ingest_time)
-        rows = {name: table for name, table in reader.read(messages).items() if table.num_rows}
+        rows = {name: table for name, table in reader.read(fetched.messages).items() if table.num_rows}
     except AgentmonError as error:
         _tell(answers, error)
     except Exception as error:  # noqa: BLE001 - the driver says it, and starts anew
@@ -47,8 +47,7 @@ def _answer(request: Request, settings: Settings, fetcher: Fetcher, requests: Bi
             traceback.print_exc()
         _tell(answers, RuntimeError(f"reading failed: {error}"))
     else:
-        is_full = fetcher.is_full(len(messages), messages["value"].nbytes)
-        _tell(answers, Piece(dict(fetcher.position), tuple(rows), is_full))
+        _tell(answers, Piece(dict(fetcher.position), tuple(rows), fetched.is_full))
         for name, table in rows.items():
             with pa.ipc.new_stream(answers, SCHEMAS[name]) as stream:
                 stream.write_table(table)

@@ -26,11 +26,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from agentmon.contracts.topics import Offsets, Place
 from agentmon.settings import Settings
 from agentmon.stream.parsed import Parsed, count, joined
-
-Place = tuple[str, int]
-Offsets = dict[Place, int]
 
 _PIPE_BYTES = 1024 * 1024
 _LOOK_S = 1.0

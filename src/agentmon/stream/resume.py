@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from agentmon.contracts.tables import TABLES
-from agentmon.contracts.topics import is_read
+from agentmon.contracts.topics import Offsets, Place, is_read
 from agentmon.errors import IncarnationError, OffsetsLostError
 from agentmon.lake.files import newest_commits
 from agentmon.lake.ledger import Position
@@ -22,21 +22,22 @@ from agentmon.stream.batch import Batch, Range
 ACCEPT_LOSS = "--accept-loss"
 ACCEPT_NEW_TOPICS = "--accept-new-topics"
 
-Offsets = Mapping[tuple[str, int], tuple[int, int]]
+#: (beginning, end) of each partition.
+Bounds = Mapping[Place, tuple[int, int]]
 
 
 @dataclass(frozen=True)
 class Plan:
     """`start`: next offset of every partition that exists; `lost`: ranges that Kafka dropped unread."""
 
-    start: dict[tuple[str, int], int]
+    start: Offsets
     lost: tuple[Range, ...]
 
 
 def plan(
     positions: Sequence[Position],
     topic_ids: Mapping[str, str],
-    offsets: Offsets,
+    offsets: Bounds,
     *,
     cluster_id: str,
     accept_loss: bool = False,
@@ -51,7 +52,7 @@ def plan(
     if not accept_new_topics:
         _check_incarnations(positions, topic_ids, cluster_id)
     stored = {(p.topic, p.partition): p.end_offset for p in positions if topic_ids.get(p.topic) == p.topic_id}
-    start: dict[tuple[str, int], int] = {}
+    start: Offsets = {}
     lost: list[Range] = []
     for key, (beginning, end) in sorted(offsets.items()):
         at = stored.get(key, beginning)
@@ -106,7 +107,7 @@ def unsealed_batch(lake: str, is_sealed: Callable[[str, int], bool]) -> Batch | 
     return None
 
 
-def still_there(batch: Batch, topic_ids: Mapping[str, str], offsets: Offsets) -> tuple[Range, ...]:
+def still_there(batch: Batch, topic_ids: Mapping[str, str], offsets: Bounds) -> tuple[Range, ...]:
     """The part of a batch's ranges that Kafka still has, of the same incarnation."""
     kept = []
     for r in batch.ranges:

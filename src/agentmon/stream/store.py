@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 import pyarrow as pa
 
 from agentmon.contracts.tables import TABLES
+from agentmon.contracts.topics import Place
 from agentmon.lake.partials import COUNTED, Partials
 from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, now
@@ -74,7 +75,7 @@ class Store:
         self._tables[table].append(rows, batch)
 
 
-def _messages(parsed: Parsed) -> dict[tuple[str, int], int]:
+def _messages(parsed: Parsed) -> dict[Place, int]:
     """Rows per topic and partition: fewer than offsets where markers of transactions lie, or a topic is compacted."""
     places = side_by_side(parsed, ("kafka_topic", "kafka_partition"))
     counted = places.group_by(["kafka_topic", "kafka_partition"]).aggregate([([], "count_all")]).to_pylist()
@@ -82,7 +83,7 @@ def _messages(parsed: Parsed) -> dict[tuple[str, int], int]:
 
 
 def ledger_rows(
-    batch: Batch, kind: str, note: str | None = None, messages: Mapping[tuple[str, int], int] | None = None
+    batch: Batch, kind: str, note: str | None = None, messages: Mapping[Place, int] | None = None
 ) -> pa.Table:
     """The ledger's rows for the ranges of a batch; `messages` in each partition, where these are stored."""
     at = now()

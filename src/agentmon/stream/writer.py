@@ -15,6 +15,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
+from agentmon.contracts.topics import Offsets, Place
 from agentmon.stream.batch import Batch, now, ranges_between
 from agentmon.stream.parsed import Parsed, count, joined
 from agentmon.stream.store import Store, Stored
@@ -26,9 +27,6 @@ _MESSAGES_A_SUMMARY = 20
 
 #: A pile whose successor does not come is written so much later, seconds.
 _REST_S = 0.5
-
-#: Next offset per (topic, partition).
-Offsets = dict[tuple[str, int], int]
 
 
 @dataclass
@@ -75,7 +73,7 @@ class LakeWriter(threading.Thread):
         self,
         store: Store,
         query_id: str,
-        start: Mapping[tuple[str, int], int],
+        start: Mapping[Place, int],
         on_stored: Callable[[Batch, Stored, Offsets], None],
         *,
         interval_s: float,
