@@ -68,7 +68,9 @@ class Stack:
     def job_processes(self) -> list[psutil.Process]:
         """The JVM, and the Python processes below it: the driver and those that read."""
         jvm = self.job.process()
-        return [] if jvm is None else [jvm, *jvm.children(recursive=True)]
+        # Not what is left of a shell that the JVM has not asked about.
+        below = [] if jvm is None else [p for p in jvm.children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+        return [] if jvm is None else [jvm, *below]
 
     @property
     def bootstrap(self) -> str:
