@@ -101,26 +101,26 @@ def idle(own: Stack, seconds: float = 30.0) -> Iterator[Line]:
     before = _cpu(own)
     time.sleep(seconds)
     yield "idle: cores", round((_cpu(own) - before) / seconds, 2), "<= 0.2"
-    jvm, *others = (round(p.memory_info().rss / 2**20) for p in own.job_processes())
+    jvm, *others = map(round, _resident(own))
     yield "driver JVM resident, MiB", jvm, "<= 2048"
     yield "the job's Python processes resident, MiB", others, "-"
 
 
 def steady(own: Stack, seconds: float, rate: float = 500.0) -> Iterator[Line]:
     """Whether anything grows: batch times and memory of the last third against the first."""
-    samples: list[tuple[float, float]] = []
+    samples: list[tuple[float, float, float]] = []
     began = time.time()
     flow = Thread(target=latency.send, args=(own, rate, seconds), daemon=True)
     flow.start()
     while flow.is_alive():
         time.sleep(2)
-        process = own.job.process()
         told = json.loads((own.settings.run / "progress.json").read_text())["queries"].get("monitor", {})
-        if process and told.get("batch_ms"):
-            samples.append((told["batch_ms"], process.memory_info().rss / 2**20))
+        if told.get("batch_ms"):
+            jvm, *others = _resident(own)
+            samples.append((told["batch_ms"], jvm, sum(others)))
     third = max(1, len(samples) // 3)
     first, last = samples[:third], samples[-third:]
-    for index, name in enumerate(("batch time, ms", "JVM resident, MiB")):
+    for index, name in enumerate(("batch time, ms", "JVM resident, MiB", "the Python processes, MiB")):
         pair = [statistics.median(s[index] for s in part) for part in (first, last)]
         yield (
             f"steady {time.time() - began:.0f} s at {rate:g}/s: {name}, first and last third",
@@ -141,6 +141,11 @@ def _by_day(paths: Iterable[str]) -> list[int]:
 
 def _cpu(own: Stack) -> float:
     return sum(t.user + t.system for t in (p.cpu_times() for p in own.job_processes()))
+
+
+def _resident(own: Stack) -> list[float]:
+    """MiB of the job's JVM, and of the Python processes below it."""
+    return [p.memory_info().rss / 2**20 for p in own.job_processes()]
 
 
 def _size(folder: Path) -> int:

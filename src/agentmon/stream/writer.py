@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from agentmon.contracts.topics import Offsets, Place
 from agentmon.stream.batch import Batch, now, ranges_between
+from agentmon.stream.memory import give_back
 from agentmon.stream.parsed import Parsed, count, joined
 from agentmon.stream.store import Store, Stored
 
@@ -173,6 +174,7 @@ class LakeWriter(threading.Thread):
 
     def _commit(self, pile: Pile) -> None:
         last = pile.parts[-1]  # its topics are all that there were
+        ends_backlog = self._ends_backlog(pile)
         ranges = ranges_between(self._sealed, last.end, last.topic_ids)
         batch = Batch(self._query_id, self._batches, ranges, pile.ingest_time, last.cluster_id)
         rows = joined(part.rows for part in pile.parts)
@@ -181,6 +183,10 @@ class LakeWriter(threading.Thread):
         self._was_behind = not last.caught_up
         self._sealed.update(last.end)
         self._on_stored(batch, stored, dict(self._sealed))
+        if ends_backlog:
+            del rows
+            pile.parts.clear()
+            give_back()
         with self._changed:
             self._writing = False
             self._changed.notify_all()
