@@ -20,7 +20,8 @@ from tests.stream.life import wait
 
 from agentmon.live.client import Connection, client_config
 from agentmon.settings import Settings
-from agentmon.stream.reading import Readers, Rows
+from agentmon.stream import reading
+from agentmon.stream.reading import Readers, Rows, share_out
 
 NewTopic = Callable[..., str]
 
@@ -87,6 +88,37 @@ def test_what_was_asked_for_before_keeps_its_ingest_time(broker: Settings, new_t
     assert {one.ingest_time for one in rows} == {T0, later}
     for number, one in enumerate(rows):
         assert one.end == {(topic, 0): len(offsets(rows[: number + 1]))}
+
+
+def test_a_backlog_is_shared_out_by_what_there_is_to_read() -> None:
+    assert share_out({("a", 0): 5, ("a", 1): 1, ("a", 2): 4, ("b", 0): 1}, 2) == {
+        ("a", 0): 0,
+        ("a", 2): 1,
+        ("a", 1): 1,
+        ("b", 0): 0,
+    }
+    assert share_out({("a", 0): 5}, 2) == {("a", 0): 0}
+
+
+def test_partitions_change_hands_at_a_backlog(
+    broker: Settings, new_topic: NewTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two large partitions of three were one process's."""
+    started: list[dict[tuple[str, int], int]] = []
+    start = reading._Process.start
+    monkeypatch.setattr(reading._Process, "start", lambda self, what: (started.append(what.offsets), start(self, what)))
+    topic = new_topic(partitions=3)
+    for partition in range(3):
+        send(broker, topic, 5, partition)
+    with readers(broker, topic, partitions=3) as made:
+        rows = list(made.until({(topic, partition): 5 for partition in range(3)}, {topic: "id"}, T0))
+        for partition, count in enumerate((3_000, 20, 3_500)):
+            send(broker, topic, count, partition)
+        assert started == []
+        rows += made.until({(topic, 0): 3_005, (topic, 1): 25, (topic, 2): 3_505}, {topic: "id"}, T0)
+    assert started == [{(topic, 2): 5}, {(topic, 0): 5, (topic, 1): 5}]
+    for partition, count in enumerate((3_005, 25, 3_505)):
+        assert offsets(rows, partition) == list(range(count))
 
 
 def test_a_stop_ends_the_wait_for_kafka(broker: Settings, new_topic: NewTopic) -> None:

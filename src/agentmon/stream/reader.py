@@ -24,15 +24,21 @@ from agentmon.stream.reading import Piece, Request, Start
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer requests until there are no more: the driver has closed its end, or is gone."""
-    start: Start = pickle.load(requests)  # noqa: S301 - from the process that started this one
-    fetcher = Fetcher(start.settings, start.offsets, start.most)
+    fetcher: Fetcher | None = None
     while True:
         try:
-            request: Request = pickle.load(requests)  # noqa: S301 - from the process that started this one
+            asked: Start | Request = pickle.load(requests)  # noqa: S301 - from the process that started this one
         except EOFError:
             break
-        _answer(request, start.settings, fetcher, requests, answers)
-    fetcher.close()
+        if isinstance(asked, Start):
+            if fetcher is not None:
+                fetcher.close()
+            settings, fetcher = asked.settings, Fetcher(asked.settings, asked.offsets, asked.most)
+        else:
+            assert fetcher is not None  # the first one is a Start
+            _answer(asked, settings, fetcher, requests, answers)
+    if fetcher is not None:
+        fetcher.close()
 
 
 def _answer(request: Request, settings: Settings, fetcher: Fetcher, requests: BinaryIO, answers: BinaryIO) -> None:

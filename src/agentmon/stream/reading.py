@@ -19,6 +19,7 @@ import select
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +31,8 @@ from agentmon.contracts.topics import Offsets, Place
 from agentmon.settings import Settings
 from agentmon.stream.parsed import Parsed, count, joined
 
+#: A backlog that is shared out anew is so many times what is taken in at once, and its largest share becomes so much smaller.
+_BACKLOG, _WORTHWHILE = 2, 0.9
 _PIPE_BYTES = 1024 * 1024
 _LOOK_S = 1.0
 _END_S = 5.0
@@ -37,7 +40,7 @@ _END_S = 5.0
 
 @dataclass(frozen=True)
 class Start:
-    """What a process begins with: the next offsets, and how many messages a piece has at the most."""
+    """What a process begins with, or goes on with: the next offsets, and how many messages a piece has at the most."""
 
     settings: Settings
     offsets: Offsets
@@ -76,12 +79,14 @@ class Readers:
     """AGENTMON_READERS processes read on from `start`, in pieces of some `most` messages. A thread at a time."""
 
     def __init__(self, settings: Settings, start: Mapping[Place, int], most: int) -> None:
+        self._settings = settings
         self._most = most
+        self._most_each = math.ceil(most / settings.readers)
         self._stopped = False
         self._position = dict(start)
         self._owners: dict[Place, int] = {}
         shares = self._shares(start, settings.readers)
-        self._processes = [_Process(Start(settings, share, math.ceil(most / settings.readers))) for share in shares]
+        self._processes = [_Process(Start(settings, share, self._most_each)) for share in shares]
 
     def behind(self, ends: Mapping[Place, int]) -> int:
         """Offsets up to these ends that were not read yet."""
@@ -93,6 +98,7 @@ class Readers:
         Rows that had been asked for before have their ingest_time of then. Raises what live/fetcher.py's `read` does;
         RuntimeError where a process is gone.
         """
+        self._balance(ends)
         shares = self._shares(ends, len(self._processes))
         requests = {p: Request(share, topic_ids, ingest_time) for p, share in zip(self._processes, shares, strict=True)}
         held: list[Rows] = []
@@ -134,12 +140,45 @@ class Readers:
         caught_up = not any(process.is_full for process in self._processes)
         return Rows(joined(rows.parsed for rows in held), dict(self._position), held[0].ingest_time, caught_up)
 
+    def _balance(self, ends: Mapping[Place, int]) -> None:
+        """Share a backlog out anew where that makes the largest share much smaller; who has least waits for the others."""
+        behind = {place: max(0, end - self._position.get(place, 0)) for place, end in ends.items()}
+        if sum(behind.values()) < _BACKLOG * self._most or any(process.asked for process in self._processes):
+            return
+        owners = share_out(behind, len(self._processes))
+        if _largest(behind, owners) < _WORTHWHILE * _largest(behind, self._owners):
+            self._owners |= owners
+            shares = self._shares(self._position, len(self._processes))
+            for process, share in zip(self._processes, shares, strict=True):
+                process.start(Start(self._settings, share, self._most_each))
+
     def _shares(self, offsets: Mapping[Place, int], processes: int) -> list[Offsets]:
         """The offsets by process; a partition stays with the one that it came to first."""
         found: list[Offsets] = [{} for _ in range(processes)]
         for place, offset in sorted(offsets.items()):
             found[self._owners.setdefault(place, len(self._owners) % processes)][place] = offset
         return found
+
+
+def share_out(behind: Mapping[Place, int], processes: int) -> dict[Place, int]:
+    """Which process reads which partition: the largest first, each to the one that has least so far.
+
+    Source: Graham, "Bounds on multiprocessing timing anomalies", 1969: at most a third more than the best there is.
+    """
+    shares = [0] * processes
+    owners = {}
+    for place, size in sorted(behind.items(), key=lambda entry: (-entry[1], entry[0])):
+        owners[place] = shares.index(min(shares))
+        shares[owners[place]] += size
+    return owners
+
+
+def _largest(behind: Mapping[Place, int], owners: Mapping[Place, int]) -> int:
+    """What the process has to read that has most."""
+    shares: Counter[int | None] = Counter()
+    for place, size in behind.items():
+        shares[owners.get(place)] += size
+    return max(shares.values(), default=0)
 
 
 class _Process:
@@ -167,6 +206,10 @@ class _Process:
 
     def fileno(self) -> int:
         return self._answers.fileno()
+
+    def start(self, start: Start) -> None:
+        """Read on from there; what was fetched ahead is dropped. Only while it is not busy."""
+        self._send(start)
 
     def ask(self, request: Request) -> None:
         """Unless it is busy, or was stopped."""
