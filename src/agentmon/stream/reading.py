@@ -3,19 +3,16 @@
 Python runs one thread at a time: fetching and parsing in the driver would wait for what it does with the rows. Each
 process (stream/reader.py) reads its share of the partitions, holds nothing but its place in them, and ends with the driver.
 
-The driver asks with a pickled `Request`; the answer is a pickled `Piece` with an Arrow stream for each of its tables, or
-the error that reading failed with. One that had its fill is asked for more at once, so that it parses while others,
-and the driver, are still busy.
+The driver asks with a `Request`; the answer is a `Piece` with its tables, or the error that reading failed with. One
+that had its fill is asked for more at once, so that it parses while others, and the driver, are still busy.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import math
-import os
-import pickle
 import select
+import socket
 import subprocess
 import sys
 import threading
@@ -23,17 +20,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-import pyarrow as pa
 
 from agentmon.contracts.topics import Offsets, Place
 from agentmon.settings import Settings
+from agentmon.stream.handover import receive, send
 from agentmon.stream.parsed import Parsed, count, joined
 
 #: A backlog that is shared out anew is so many times what is taken in at once, and its largest share becomes so much smaller.
 _BACKLOG, _WORTHWHILE = 2, 0.9
-_PIPE_BYTES = 1024 * 1024
 _LOOK_S = 1.0
 _END_S = 5.0
 
@@ -182,30 +176,24 @@ def _largest(behind: Mapping[Place, int], owners: Mapping[Place, int]) -> int:
 
 
 class _Process:
-    """One of them. It has one question at a time: what lies in the pipe is the answer to that."""
+    """One of them. It has one question at a time: what it says is the answer to that."""
 
     def __init__(self, start: Start) -> None:
         self.asked: Request | None = None
         self.is_full = False
-        asked, requests = os.pipe()
-        answers, told = os.pipe()
-        self._requests = open(requests, "wb", buffering=0)  # noqa: PTH123, SIM115 - a pipe
-        self._answers = open(answers, "rb")  # noqa: PTH123, SIM115 - a pipe
         self._asking = threading.Lock()
-        _widen(answers)
-        try:
-            command = [sys.executable, "-m", "agentmon.stream.reader", str(asked), str(told)]
-            # A session of its own: Ctrl-C means the driver, which closes the pipe when it has all.
+        self._stopped = False
+        self._channel, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-m", "agentmon.stream.reader", str(theirs.fileno())]
+            # A session of its own: Ctrl-C means the driver, which ends the conversation when it has all.
             self._process = subprocess.Popen(
-                command, pass_fds=(asked, told), stdin=subprocess.DEVNULL, start_new_session=True
+                command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, start_new_session=True
             )
-        finally:
-            os.close(asked)
-            os.close(told)
         self._send(start)
 
     def fileno(self) -> int:
-        return self._answers.fileno()
+        return self._channel.fileno()
 
     def start(self, start: Start) -> None:
         """Read on from there; what was fetched ahead is dropped. Only while it is not busy."""
@@ -221,22 +209,24 @@ class _Process:
         assert self.asked is not None
         request, self.asked = self.asked, None
         try:
-            told: Any = pickle.load(self._answers)  # noqa: S301 - from a process of our own
-            if isinstance(told, BaseException):
-                raise told
-            self.is_full = told.is_full
-            return Rows(
-                joined([{name: self._rows() for name in told.tables}]), told.end, request.ingest_time, not told.is_full
-            )
-        except (EOFError, pickle.UnpicklingError, pa.ArrowInvalid):
+            told, tables = receive(self._channel)
+        except EOFError:
             raise self._gone() from None
+        if isinstance(told, BaseException):
+            raise told
+        self.is_full = told.is_full
+        rows = dict(zip(told.tables, tables, strict=True))
+        return Rows(joined([rows]), told.end, request.ingest_time, not told.is_full)
 
     def stop(self) -> None:
         with self._asking:
-            self._requests.close()
+            if not self._stopped:
+                self._stopped = True
+                with contextlib.suppress(OSError):  # it is gone already
+                    self._channel.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        self._answers.close()
+        self._channel.close()
         try:
             self._process.wait(_END_S)
         except subprocess.TimeoutExpired:
@@ -245,24 +235,13 @@ class _Process:
 
     def _send(self, what: Start | Request) -> bool:
         with self._asking:
-            if self._requests.closed:
+            if self._stopped:
                 return False
             try:
-                self._requests.write(pickle.dumps(what))
-            except BrokenPipeError:
+                send(self._channel, what)
+            except (BrokenPipeError, ConnectionResetError):
                 raise self._gone() from None
             return True
 
-    def _rows(self) -> pa.Table:
-        with pa.ipc.open_stream(self._answers) as stream:
-            return stream.read_all()
-
     def _gone(self) -> RuntimeError:
         return RuntimeError(f"the process that reads (pid {self._process.pid}) is gone")
-
-
-def _widen(pipe: int) -> None:
-    """Fewer turns between the two processes, where the system lets a pipe be wider."""
-    if hasattr(fcntl, "F_SETPIPE_SZ"):
-        with contextlib.suppress(OSError):  # beyond a user's limit
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
