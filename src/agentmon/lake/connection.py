@@ -24,7 +24,8 @@ from agentmon.lake.types import duckdb_type
 Connection = duckdb.DuckDBPyConnection
 
 _SQL = Path(__file__).parent / "sql"
-_SEALED = ("summaries", "sessions")
+#: Tables of which only whole batches are shown.
+SEALED = ("summaries", "sessions")
 #: How DuckDB's Delta reader says that there is no table (yet).
 _NO_TABLE = ("InvalidTableLocation", "No files in log segment", "No such file")
 
@@ -81,12 +82,12 @@ def open_lake(lake: str, tables: Iterable[str] = TABLES) -> Iterator[Connection]
         if source is None:
             raise no_lake(lake)
         con.execute(f"CREATE VIEW ledger AS FROM {source}")
-        if wanted.intersection(_SEALED):
+        if wanted.intersection(SEALED):
             con.execute(query("sealed").format(ledger="ledger"))
         for name in sorted(wanted):
             # A table that a newer version brings is missing until its job has run once.
             if (source := _attach(con, lake, name)) is not None:
-                shown = query("sealed_view").format(source=source) if name in _SEALED else f"FROM {source}"
+                shown = query("sealed_view").format(source=source) if name in SEALED else f"FROM {source}"
                 con.execute(f"CREATE VIEW {name} AS {shown}")
         yield con
 

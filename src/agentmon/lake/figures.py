@@ -17,7 +17,7 @@ from typing import NamedTuple
 import _duckdb as duckdb
 
 from agentmon.contracts.tables import TABLES, Column
-from agentmon.lake.connection import Connection, connect, no_lake, query
+from agentmon.lake.connection import SEALED, Connection, connect, no_lake, query
 from agentmon.lake.files import is_local
 from agentmon.lake.reading import reading
 from agentmon.lake.snapshot import (
@@ -32,7 +32,6 @@ from agentmon.lake.snapshot import (
 )
 from agentmon.lake.types import duckdb_type
 
-_SEALED = ("summaries", "sessions")
 #: (since, until), both inclusive.
 Span = tuple[datetime, datetime]
 #: Rows of the summaries that are looked at for an agent's newest rewards: some 30 commits, a few closed days.
@@ -78,7 +77,7 @@ class Figures:
 
 @contextmanager
 def open_figures(
-    lake: str, *, tables: Sequence[str] = _SEALED, ledger: bool = False, within: Span | None = None
+    lake: str, *, tables: Sequence[str] = SEALED, ledger: bool = False, within: Span | None = None
 ) -> Iterator[Figures]:
     """Of the two tables those that are asked for, and all of the `ledger` only where asked.
 

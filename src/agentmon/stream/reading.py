@@ -147,7 +147,7 @@ class Readers:
                 process.start(Start(self._settings, share, self._most_each))
 
     def _shares(self, offsets: Mapping[Place, int], processes: int) -> list[Offsets]:
-        """The offsets by process; a partition stays with the one that it came to first."""
+        """The offsets by process; a partition stays with the one that it came to, until a backlog is shared out anew."""
         found: list[Offsets] = [{} for _ in range(processes)]
         for place, offset in sorted(offsets.items()):
             found[self._owners.setdefault(place, len(self._owners) % processes)][place] = offset
