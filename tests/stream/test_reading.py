@@ -121,6 +121,29 @@ def test_partitions_change_hands_at_a_backlog(
         assert offsets(rows, partition) == list(range(count))
 
 
+def test_partitions_change_hands_while_all_are_busy(
+    broker: Settings, new_topic: NewTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Agents that send more than the job takes leave no quiet moment."""
+    started: list[dict[tuple[str, int], int]] = []
+    start = reading._Process.start
+    monkeypatch.setattr(reading._Process, "start", lambda self, what: (started.append(what.offsets), start(self, what)))
+    topic = new_topic(partitions=3)
+    for partition, count in enumerate((9_000, 20, 9_000)):  # the first process has both large ones
+        send(broker, topic, count, partition)
+    later = T0 + timedelta(seconds=2)
+    with readers(broker, topic, partitions=3) as made:
+        rows = list(made.until({(topic, 0): 10}, {topic: "id"}, T0))
+        assert any(process.asked for process in made._processes)
+        assert started == []
+        rows += made.until({(topic, 0): 9_000, (topic, 1): 20, (topic, 2): 9_000}, {topic: "id"}, later)
+    assert len(started) == 2
+    assert {(topic, 0), (topic, 2)} not in [set(share) for share in started]
+    for partition, count in enumerate((9_000, 20, 9_000)):
+        assert offsets(rows, partition) == list(range(count))
+    assert [{one.ingest_time} for one in rows] == [set(one.parsed["events"]["ingest_time"].to_pylist()) for one in rows]
+
+
 def test_a_stop_ends_the_wait_for_kafka(broker: Settings, new_topic: NewTopic) -> None:
     topic = new_topic()
     send(broker, topic, 5)
@@ -146,7 +169,7 @@ def test_what_a_process_failed_with_is_told(broker: Settings, new_topic: NewTopi
     topic = new_topic()
     send(broker, topic, 5)
     connection.ask(lambda client: client.delete_records({TopicPartition(topic, 0): 3}))
-    with readers(broker, topic) as made, pytest.raises(RuntimeError, match=r"reading failed: .*out of range"):
+    with readers(broker, topic) as made, pytest.raises(RuntimeError, match=r"reading failed: .*OffsetOutOfRange"):
         list(made.until({(topic, 0): 5}, {topic: "id"}, T0))
 
 

@@ -1,15 +1,13 @@
-"""One set of settings for kafka-python, librdkafka and Spark."""
+"""One set of settings for kafka-python and Spark."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer
 
 from agentmon.errors import SettingError
-from agentmon.live.client import client_config, librdkafka_config, spark_options
+from agentmon.live.client import client_config, spark_options
 from agentmon.settings import Secret, Settings
 
 
@@ -21,11 +19,6 @@ def test_plain_kafka_needs_its_address_alone() -> None:
         "security_protocol": "PLAINTEXT",
     }
     assert spark_options(settings) == {"kafka.bootstrap.servers": "a:1, b:2"}
-    assert librdkafka_config(settings) == {
-        "bootstrap.servers": "a:1, b:2",
-        "client.id": "agentmon",
-        "security.protocol": "PLAINTEXT",
-    }
 
 
 def test_login_is_the_same_for_all() -> None:
@@ -49,17 +42,6 @@ def test_login_is_the_same_for_all() -> None:
         "kafka.ssl.truststore.type": "PEM",
         "kafka.ssl.truststore.location": "/ca.pem",
     }
-    assert librdkafka_config(settings) == {
-        "bootstrap.servers": "a:1",
-        "client.id": "agentmon",
-        "security.protocol": "SASL_SSL",
-        "sasl.mechanism": "SCRAM-SHA-512",
-        "sasl.username": "me",
-        "sasl.password": 'p"a\\ss',
-        "ssl.ca.location": "/ca.pem",
-    }
-    without_files = replace(settings, kafka_ssl_cafile=None)
-    Consumer({**librdkafka_config(without_files), "group.id": "g"}).close()  # it knows these names
 
 
 def test_own_certificate_goes_to_spark_as_text(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One set of Kafka settings for every client, kafka-python's, librdkafka's and Spark's, and a connection that stays open."""
+"""One set of Kafka settings for every client, kafka-python's and Spark's, and a connection that stays open."""
 
 from __future__ import annotations
 
@@ -66,23 +66,6 @@ def spark_options(settings: Settings) -> dict[str, str]:
     return options
 
 
-def librdkafka_config(settings: Settings) -> dict[str, Any]:
-    """The same for librdkafka."""
-    config = {
-        "bootstrap.servers": settings.bootstrap,
-        "client.id": "agentmon",
-        "security.protocol": settings.kafka_security_protocol,
-        "sasl.mechanism": settings.kafka_sasl_mechanism,
-        "sasl.username": settings.kafka_sasl_username,
-        "sasl.password": settings.kafka_sasl_password,
-        "ssl.ca.location": settings.kafka_ssl_cafile,
-        "ssl.certificate.location": settings.kafka_ssl_certfile,
-        "ssl.key.location": settings.kafka_ssl_keyfile,
-        "debug": "consumer,cgrp,topic,fetch,broker" if settings.kafka_debug else None,
-    }
-    return {key: value for key, value in config.items() if value is not None}
-
-
 def set_up_logging(settings: Settings) -> None:
     """kafka-python's own log: all of it on stderr with KAFKA_DEBUG, else none; our errors say what matters."""
     log = logging.getLogger("kafka")
@@ -94,7 +77,8 @@ def set_up_logging(settings: Settings) -> None:
     log.handlers.clear()
     if settings.kafka_debug:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+        # Cut: it tells all bytes of an answer, and of what a topic has that are megabytes.
+        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message).2000s"))
         log.addHandler(handler)
         log.setLevel(logging.DEBUG)
     else:
@@ -135,7 +119,7 @@ class Connection:
             try:
                 answer = question(self._open())
             except (KafkaError, OSError) as error:
-                if not _may_pass(error, self._has_answered) or time.monotonic() > end:
+                if not may_pass(error, has_answered=self._has_answered) or time.monotonic() > end:
                     self.close()
                     raise unreachable(self._settings.bootstrap, error) from error
                 if not isinstance(error, BrokerResponseError):
@@ -180,7 +164,7 @@ def answers(settings: Settings, *, timeout_s: float = 5.0) -> bool:
     return True
 
 
-def _may_pass(error: Exception, has_answered: bool) -> bool:
+def may_pass(error: BaseException, *, has_answered: bool) -> bool:
     """Whether the same question may succeed a moment later."""
     if isinstance(error, BrokerResponseError):
         return bool(error.retriable)

@@ -1,44 +1,44 @@
-"""Kafka's messages by the hundred thousand: librdkafka fetches ahead in threads of its own, and Arrow holds what came."""
+"""Kafka's messages by the hundred thousand: fetched a batch at a time, which Arrow then holds (live/batches.py).
+
+kafka-python knows the brokers and talks to them; what they answer is taken as it is. There is no group, no thread, and nothing
+is fetched that nobody asked for, but for the next answer while a backlog is worked on: it waits in the socket.
+"""
 
 from __future__ import annotations
 
-import logging
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from kafka import TopicPartition
+from kafka.errors import for_code
+from kafka.future import Future
+from kafka.net import KafkaConnectionManager, NetworkSelector
+from kafka.protocol.consumer import FetchRequest, FetchResponse
 
 from agentmon.contracts.topics import Offsets, Place
 from agentmon.errors import KafkaUnreachable
-from agentmon.live.client import librdkafka_config, set_up_logging
+from agentmon.live.batches import SCHEMA, Batch, bytes_of, messages, split
+from agentmon.live.client import client_config, may_pass, set_up_logging
 from agentmon.settings import Settings
 
-#: confluent_kafka.Message, which for its types might lack everything.
-Message = Any
-
-#: A message as Kafka has it; timestamp_us is null where it has none.
-SCHEMA = pa.schema(
-    {
-        "key": pa.binary(),
-        "value": pa.binary(),
-        "topic": pa.string(),
-        "partition": pa.int32(),
-        "offset": pa.int64(),
-        "timestamp_us": pa.int64(),
-        "headers": pa.list_(pa.struct({"key": pa.string(), "value": pa.binary()})),
-    }
-)
-
-#: What one piece has at the most, bytes, and what is fetched ahead of it: a few of each are in memory at a time.
+#: What one piece has at the most, bytes; one batch more where it ends within that.
 _PIECE_BYTES = 32 * 1024 * 1024
-_AHEAD_BYTES = 32 * 1024 * 1024
-#: Messages that become Python's objects in one go, with all other threads waiting.
-_AT_ONCE = 1_000
-#: Messages of one Arrow batch.
-_BATCH = 10_000
+#: What is fetched of a partition, and in all, bytes as Kafka keeps them. A broker sends one batch at least.
+_PARTITION_BYTES, _ANSWER_BYTES = 1024 * 1024, 4 * 1024 * 1024
+#: A broker's answer is so large at the most: what was asked for, and a batch of any size.
+_LARGEST_ANSWER = 2**31 - 1
+#: Messages of one Arrow batch; and one batch of Kafka's more.
+_AT_ONCE = 10_000
 _LOOK_S = 0.1
+#: Between two questions to a broker that has nothing, or can't say.
+_PAUSE_S = 0.05
+#: Between two attempts to connect, at the most: a broker that is back should be heard of at once.
+_MOST_PAUSE_S = 1.0
+#: Of Fetch: the first that names topics by ids, which not all brokers have, is the next.
+_VERSION = 12
 #: Kafka may be silent for so long where it is known to have more. A broker that is restarted takes less.
 _PATIENCE_S = 30.0
 
@@ -51,130 +51,154 @@ class Fetched(NamedTuple):
 
 
 class Fetcher:
-    """Reads on from `start`, a next offset of each partition, in pieces of at most `most` messages."""
+    """Reads on from `start`, a next offset of each partition, in pieces of some `most` messages: they end with a batch."""
 
     def __init__(self, settings: Settings, start: Mapping[Place, int], most: int) -> None:
         set_up_logging(settings)
         self._settings = settings
         self._most = most
-        self._assigned = False
         self.position: Offsets = dict(start)
-        self._consumer = Consumer(
-            {
-                **librdkafka_config(settings),
-                "group.id": settings.kafka_group_id,  # asked for, not joined
-                "enable.auto.commit": False,
-                "auto.offset.reset": "error",  # what is lost is for the user to accept
-                "isolation.level": "read_uncommitted",
-                "enable.partition.eof": True,  # tells of offsets without a message at the end of a partition
-                "queued.max.messages.kbytes": _AHEAD_BYTES // 1024,
-                "fetch.queue.backoff.ms": 10,
-                # A broker that answers for each message takes a quarter more CPU at 1,000/s, and figures are no sooner.
-                "fetch.wait.max.ms": 50,
-                "fetch.min.bytes": 64 * 1024,
-            },
-            logger=logging.getLogger("kafka.librdkafka"),
-        )
+        self._fetched: Offsets = dict(start)  # what has come, or is looked at, ends here
+        self._came: deque[Batch] = deque()
+        self._waiting = 0  # bytes of these
+        self._asked: dict[int, Future] = {}  # by broker
+        self._network = NetworkSelector()
+        self._brokers: KafkaConnectionManager | None = None
+        self._not_before = 0.0
+        self._trouble: BaseException | None = None
 
     def read(self, ends: Mapping[Place, int], stopping: Callable[[], bool]) -> Fetched:
         """What there is up to `ends`, and what has come beyond them meanwhile, as one piece: `position` is after it.
 
         It ends before where it is full, or once `stopping()`. A partition that was not there at the start is read from
-        offset 0. Raises KafkaUnreachable where Kafka is silent, and KafkaException for what it says instead of
+        offset 0. Raises KafkaUnreachable where Kafka is silent, and kafka-python's error for what it says instead of
         messages, as of offsets that it has dropped.
         """
-        self._assign(ends)
-        piece, heard = _Piece(self._most), time.monotonic()
-        while not piece.is_full:
-            came = self._consumer.consume(min(_AT_ONCE, self._most - piece.rows), 0)
-            if not came:
-                if stopping() or all(self.position[place] >= end for place, end in ends.items()):
-                    break
-                came = self._consumer.consume(1, _LOOK_S)
-            if came:
+        self.position = {**dict.fromkeys(ends, 0), **self.position}
+        self._fetched = {**self.position, **self._fetched}
+        piece: list[pa.RecordBatch] = []
+        rows = size = 0
+        heard = time.monotonic()
+        while not (is_full := rows >= self._most or size >= _PIECE_BYTES):
+            self._ask(ends)
+            if self._came:
+                part = self._take(self._most - rows)
+                piece.append(part)
+                rows, size = rows + len(part), size + bytes_of(part)
+            elif all(self.position[place] >= end for place, end in ends.items()) or stopping():
+                break
+            elif self._listen(_LOOK_S):
                 heard = time.monotonic()
-                self._take(came, piece)
             elif time.monotonic() > heard + _PATIENCE_S:
-                raise KafkaUnreachable(
-                    f"Kafka at {self._settings.bootstrap} has more messages, but sent none for {_PATIENCE_S:.0f} s: the job goes on when it does"
-                )
-        return Fetched(piece.table(), piece.is_full)
+                raise self._silence()
+        if is_full:
+            self._ask(ends)
+            self._listen(0)
+        return Fetched(pa.Table.from_batches(piece, SCHEMA), is_full)
 
     def close(self) -> None:
         """Fetch no more."""
-        self._consumer.close()
+        if self._brokers is not None:
+            self._brokers.close()
+            self._network.drain()
+        self._network.close()
 
-    def _assign(self, ends: Mapping[Place, int]) -> None:
-        if not self._assigned or not self.position.keys() >= ends.keys():
-            self.position = {**dict.fromkeys(ends, 0), **self.position}
-            self._consumer.assign([TopicPartition(*place, offset) for place, offset in self.position.items()])
-            self._assigned = True
+    def _take(self, most: int) -> pa.RecordBatch:
+        """The next messages, some `most` of them, and not so many bytes."""
+        taken: list[Batch] = []
+        left, left_bytes = min(most, _AT_ONCE), _PARTITION_BYTES
+        while self._came and left > 0 and left_bytes > 0:
+            batch = self._came.popleft()
+            taken.append(batch)
+            left, left_bytes = left - (batch.end - batch.start), left_bytes - len(batch.raw)
+            self._waiting -= len(batch.raw)
+            self.position[batch.place] = batch.end
+        return messages(taken)
 
-    def _take(self, came: list[Message], piece: _Piece) -> None:
-        told = [message for message in came if message.error() is not None]
-        messages = [message for message in came if message.error() is None] if told else came
-        piece.add(messages)
-        self.position.update({(m.topic(), m.partition()): m.offset() + 1 for m in messages})
-        for message in told:
-            error = message.error()
-            if error.code() != KafkaError._PARTITION_EOF:
-                raise KafkaException(error)
-            self.position[message.topic(), message.partition()] = message.offset()
+    def _ask(self, ends: Mapping[Place, int]) -> None:
+        """Ask each broker for what its partitions have next: before all is taken that has come, if there is more."""
+        is_behind = any(self._fetched[place] < end for place, end in ends.items())
+        if not is_behind or self._waiting >= _ANSWER_BYTES or time.monotonic() < self._not_before:
+            return
+        brokers = self._open()
+        brokers.cluster.set_topics([*{topic for topic, _ in self._fetched}])
+        asked: dict[int, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+        for (topic, partition), offset in self._fetched.items():
+            leader = brokers.cluster.leader_for_partition(TopicPartition(topic, partition))
+            if leader is None or leader < 0:
+                self._look_again()
+            elif leader not in self._asked:
+                asked[leader][topic].append(
+                    FetchRequest.FetchTopic.FetchPartition(
+                        partition=partition, fetch_offset=offset, partition_max_bytes=_PARTITION_BYTES
+                    )
+                )
+        for leader, topics in asked.items():
+            request = FetchRequest(
+                max_wait_ms=round(_LOOK_S * 1000),
+                min_bytes=1,
+                max_bytes=_ANSWER_BYTES,
+                isolation_level=0,  # aborted transactions too: their offsets are accounted for
+                topics=[FetchRequest.FetchTopic(topic=topic, partitions=some) for topic, some in topics.items()],
+                max_version=_VERSION,
+            )
+            self._asked[leader] = brokers.send(request, leader)
 
+    def _listen(self, timeout_s: float) -> bool:
+        """Take what brokers have answered so far, or within this time; whether there were messages."""
+        end = time.monotonic() + timeout_s
+        before = len(self._came)
+        while True:
+            self._network.poll(timeout_ms=max(0.0, end - time.monotonic()) * 1000)
+            answered = [leader for leader, answer in self._asked.items() if answer.is_done]
+            for leader in answered:
+                answer = self._asked.pop(leader)
+                if answer.exception is None:
+                    self._hear(cast(FetchResponse, answer.value))
+                else:
+                    self._wait_or_raise(answer.exception)
+            if answered or time.monotonic() >= end:
+                return len(self._came) > before
 
-class _Piece:
-    """Messages that came one after another, until there are `most`, or _PIECE_BYTES of values."""
+    def _hear(self, answer: FetchResponse) -> None:
+        for topic in answer.responses:
+            for told in topic.partitions:
+                place = (topic.topic, told.partition_index)
+                if told.error_code:
+                    error = for_code(told.error_code)
+                    self._wait_or_raise(error(f"{place[0]}/{place[1]} at {self._fetched[place]}"))
+                    continue
+                came = [*split(place, self._fetched[place], cast(bytes | None, told.records))]
+                if came:
+                    self._came += came
+                    self._waiting += sum(len(batch.raw) for batch in came)
+                    self._fetched[place] = came[-1].end
 
-    def __init__(self, most: int) -> None:
-        self.rows = 0
-        self._most = most
-        self._size = 0  # bytes
-        self._messages: list[Message] = []
-        self._batches: list[pa.RecordBatch] = []
+    def _wait_or_raise(self, error: BaseException) -> None:
+        """Ask again in a moment where waiting can help: a broker that is restarted, a partition that moves."""
+        if not may_pass(error, has_answered=True):
+            raise error
+        self._trouble = error
+        self._look_again()
 
-    @property
-    def is_full(self) -> bool:
-        return self.rows >= self._most or self._size >= _PIECE_BYTES
+    def _look_again(self) -> None:
+        """Ask where the partitions are, and for nothing else for a moment."""
+        assert self._brokers is not None
+        self._brokers.cluster.request_update()
+        self._not_before = time.monotonic() + _PAUSE_S
 
-    def add(self, messages: list[Message]) -> None:
-        self._messages += messages
-        self.rows += len(messages)
-        self._size += sum(map(len, messages))
-        if len(self._messages) >= _BATCH:
-            self._make_batch()
+    def _open(self) -> KafkaConnectionManager:
+        if self._brokers is None:
+            self._brokers = KafkaConnectionManager(
+                self._network,
+                **client_config(self._settings),
+                receive_message_max_bytes=_LARGEST_ANSWER,
+                reconnect_backoff_max_ms=round(_MOST_PAUSE_S * 1000),
+            )
+        return self._brokers
 
-    def table(self) -> pa.Table:
-        self._make_batch()
-        return pa.Table.from_batches(self._batches, SCHEMA)
-
-    def _make_batch(self) -> None:
-        if self._messages:
-            self._batches.append(_batch(self._messages))
-            self._messages = []
-
-
-def _batch(messages: list[Message]) -> pa.RecordBatch:
-    columns: list[list[Any]] = [
-        [m.key() for m in messages],
-        [m.value() for m in messages],
-        [m.topic() for m in messages],
-        [m.partition() for m in messages],
-        [m.offset() for m in messages],
-        [_microseconds(*m.timestamp()) for m in messages],
-        [_headers(m) for m in messages],
-    ]
-    return pa.RecordBatch.from_arrays(
-        [pa.array(c, t) for c, t in zip(columns, SCHEMA.types, strict=True)], schema=SCHEMA
-    )
-
-
-def _headers(message: Message) -> list[tuple[str, bytes | None]] | None:
-    try:
-        headers: list[tuple[str, bytes | None]] | None = message.headers()
-    except SystemError:  # names that are not UTF-8, as Kafka's have to be: the client can't hand these out
-        return [("\ufffd", None)]
-    return headers
-
-
-def _microseconds(kind: int, ms: int) -> int | None:
-    return ms * 1000 if kind else None
+    def _silence(self) -> KafkaUnreachable:
+        why = "" if self._trouble is None else f" ({self._trouble})"
+        return KafkaUnreachable(
+            f"Kafka at {self._settings.bootstrap} has more messages, but sent none for {_PATIENCE_S:.0f} s{why}: the job goes on when it does"
+        )

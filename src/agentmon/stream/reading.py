@@ -92,7 +92,7 @@ class Readers:
         Rows that had been asked for before have their ingest_time of then. Raises what live/fetcher.py's `read` does;
         RuntimeError where a process is gone.
         """
-        self._balance(ends)
+        yield from self._balance(ends)
         shares = self._shares(ends, len(self._processes))
         requests = {p: Request(share, topic_ids, ingest_time) for p, share in zip(self._processes, shares, strict=True)}
         held: list[Rows] = []
@@ -105,8 +105,8 @@ class Readers:
                 rows = process.answer()
                 if process.is_full:
                     process.ask(requests[process])
-                if rows.end.items() <= self._position.items():
-                    continue  # nothing came
+                if not self._is_new(rows):
+                    continue
                 if held and held[0].ingest_time != rows.ingest_time:
                     yield self._together(held)
                     held = []
@@ -134,17 +134,26 @@ class Readers:
         caught_up = not any(process.is_full for process in self._processes)
         return Rows(joined(rows.parsed for rows in held), dict(self._position), held[0].ingest_time, caught_up)
 
-    def _balance(self, ends: Mapping[Place, int]) -> None:
-        """Share a backlog out anew where that makes the largest share much smaller; who has least waits for the others."""
+    def _is_new(self, rows: Rows) -> bool:
+        """Whether anything came."""
+        return not rows.end.items() <= self._position.items()
+
+    def _balance(self, ends: Mapping[Place, int]) -> Iterator[Rows]:
+        """Share a backlog out anew where that makes the largest share much smaller; what was asked for before comes first."""
         behind = {place: max(0, end - self._position.get(place, 0)) for place, end in ends.items()}
-        if sum(behind.values()) < _BACKLOG * self._most or any(process.asked for process in self._processes):
+        if sum(behind.values()) < _BACKLOG * self._most:
             return
         owners = share_out(behind, len(self._processes))
-        if _largest(behind, owners) < _WORTHWHILE * _largest(behind, self._owners):
-            self._owners |= owners
-            shares = self._shares(self._position, len(self._processes))
-            for process, share in zip(self._processes, shares, strict=True):
-                process.start(Start(self._settings, share, self._most_each))
+        if _largest(behind, owners) >= _WORTHWHILE * _largest(behind, self._owners):
+            return
+        for process in self._processes:
+            if process.asked is not None and self._is_new(rows := process.answer()):
+                self._position.update(rows.end)
+                yield self._together([rows])
+        self._owners |= owners
+        shares = self._shares(self._position, len(self._processes))
+        for process, share in zip(self._processes, shares, strict=True):
+            process.start(Start(self._settings, share, self._most_each))
 
     def _shares(self, offsets: Mapping[Place, int], processes: int) -> list[Offsets]:
         """The offsets by process; a partition stays with the one that it came to, until a backlog is shared out anew."""

@@ -1,7 +1,7 @@
 """Reading Kafka: all agent.* topics but those that the job itself publishes to.
 
-Spark plans: it finds the topics, says where a micro-batch ends and what was lost. The messages themselves come by
-librdkafka (live/fetcher.py), straight to where they are parsed.
+Spark plans: it finds the topics, says where a micro-batch ends and what was lost. The messages themselves are
+fetched (live/fetcher.py) where they are parsed.
 """
 
 from __future__ import annotations
