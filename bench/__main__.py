@@ -116,7 +116,9 @@ def steady(own: Stack, seconds: float, rate: float = 500.0) -> Iterator[Line]:
         time.sleep(2)
         told = json.loads((own.settings.run / "progress.json").read_text())["queries"].get("monitor", {})
         if told.get("batch_ms"):
-            jvm, *others = _resident(own)
+            if not (resident := _resident(own)):
+                raise RuntimeError("the job ended under the load: its log tells why")
+            jvm, *others = resident
             samples.append((told["batch_ms"], jvm, sum(others)))
     third = max(1, len(samples) // 3)
     first, last = samples[:third], samples[-third:]
@@ -144,8 +146,11 @@ def _cpu(own: Stack) -> float:
 
 
 def _resident(own: Stack) -> list[float]:
-    """MiB of the job's JVM, and of the Python processes below it."""
-    return [p.memory_info().rss / 2**20 for p in own.job_processes()]
+    """MiB of the job's JVM, and of the Python processes below it; nothing where it is gone."""
+    try:
+        return [p.memory_info().rss / 2**20 for p in own.job_processes()]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _size(folder: Path) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from kafka import KafkaProducer
 
@@ -15,6 +18,7 @@ from agentmon.live.client import Connection, client_config
 from agentmon.live.offsets import beginning_and_end
 from agentmon.live.topics import describe
 from agentmon.settings import Settings
+from agentmon.stream import files
 from agentmon.stream.batch import Batch, Range, now
 from agentmon.stream.columns import read_batch
 from agentmon.stream.resume import unsealed_batch
@@ -104,3 +108,23 @@ def test_a_batch_cut_off_is_found_and_finished(home_settings: Settings, batch: B
     assert after["offsets"] == [(0,), (1,), (2,), (3,)]
     assert (after["other"], after["quarantined"], after["ledger"]) == (3, 1, 1)
     assert unsealed_batch(lake, lambda query, number: has_batch(lake, query, number)) is None
+
+
+def test_a_table_that_can_not_be_written_leaves_no_files_of_the_others(
+    home_settings: Settings, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk each attempt would leave some, until there is no room for anything."""
+    write = files.pq.write_table
+
+    def full(rows: pa.Table, *args: Any, **kwargs: Any) -> None:
+        if "raw" in rows.column_names:  # quarantine
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(rows, *args, **kwargs)
+
+    monkeypatch.setattr(files.pq, "write_table", full)
+    with pytest.raises(OSError, match="No space left"):
+        store(home_settings, batch)
+    assert not [path for path in Path(home_settings.lake).rglob("*.parquet") if "_delta_log" not in path.parts]
+    monkeypatch.undo()
+    store(home_settings, batch)
+    assert figures(home_settings.lake)["offsets"] == [(0,), (1,), (2,), (3,)]

@@ -38,6 +38,11 @@ class Table:
         return {**_PROPERTIES, **own}
 
     @property
+    def bounded(self) -> tuple[str, ...]:
+        """Columns that the log has each file's bounds and nulls of."""
+        return self.found_by or tuple(self.column_names[:_BOUNDED])
+
+    @property
     def column_names(self) -> list[str]:
         return [column.name for column in self.columns]
 
@@ -82,9 +87,10 @@ RAW = Column("raw", "binary", "The message's value as it arrived, byte for byte"
 
 _ORIGIN_NAMES = frozenset(c.name for c in (*ORIGIN_FIRST, *ORIGIN_LAST, PAYLOAD, RAW))
 
+_BOUNDED = 6
 # Files are found by event_date and offsets; 30 days of logs would outweigh the data of a small lake.
 _PROPERTIES = {
-    "delta.dataSkippingNumIndexedCols": "6",
+    "delta.dataSkippingNumIndexedCols": str(_BOUNDED),
     "delta.checkpointInterval": "50",
     "delta.logRetentionDuration": "interval 1 days",
     "delta.deletedFileRetentionDuration": "interval 1 hours",

@@ -58,7 +58,8 @@ class Fetcher:
         self._settings = settings
         self._most = most
         self.position: Offsets = dict(start)
-        self._fetched: Offsets = dict(start)  # what has come, or is looked at, ends here
+        self._fetched: Offsets = dict(start)  # what has come ends here
+        self._ends: Offsets = {}  # what Kafka is known to have
         self._came: deque[Batch] = deque()
         self._waiting = 0  # bytes of these
         self._asked: dict[int, Future] = {}  # by broker
@@ -76,23 +77,24 @@ class Fetcher:
         """
         self.position = {**dict.fromkeys(ends, 0), **self.position}
         self._fetched = {**self.position, **self._fetched}
+        self._ends = {place: max(end, self._ends.get(place, 0)) for place, end in ends.items()}
         piece: list[pa.RecordBatch] = []
         rows = size = 0
         heard = time.monotonic()
         while not (is_full := rows >= self._most or size >= _PIECE_BYTES):
-            self._ask(ends)
+            self._ask()
             if self._came:
                 part = self._take(self._most - rows)
                 piece.append(part)
                 rows, size = rows + len(part), size + bytes_of(part)
-            elif all(self.position[place] >= end for place, end in ends.items()) or stopping():
+            elif not self._is_behind() or stopping():
                 break
             elif self._listen(_LOOK_S):
                 heard = time.monotonic()
             elif time.monotonic() > heard + _PATIENCE_S:
                 raise self._silence()
         if is_full:
-            self._ask(ends)
+            self._ask()
             self._listen(0)
         return Fetched(pa.Table.from_batches(piece, SCHEMA), is_full)
 
@@ -115,10 +117,13 @@ class Fetcher:
             self.position[batch.place] = batch.end
         return messages(taken)
 
-    def _ask(self, ends: Mapping[Place, int]) -> None:
+    def _is_behind(self) -> bool:
+        """Whether Kafka has more than what has come."""
+        return any(self._fetched[place] < end for place, end in self._ends.items())
+
+    def _ask(self) -> None:
         """Ask each broker for what its partitions have next: before all is taken that has come, if there is more."""
-        is_behind = any(self._fetched[place] < end for place, end in ends.items())
-        if not is_behind or self._waiting >= _ANSWER_BYTES or time.monotonic() < self._not_before:
+        if not self._is_behind() or self._waiting >= _ANSWER_BYTES or time.monotonic() < self._not_before:
             return
         brokers = self._open()
         brokers.cluster.set_topics([*{topic for topic, _ in self._fetched}])
@@ -168,6 +173,7 @@ class Fetcher:
                     error = for_code(told.error_code)
                     self._wait_or_raise(error(f"{place[0]}/{place[1]} at {self._fetched[place]}"))
                     continue
+                self._ends[place] = max(self._ends.get(place, 0), told.high_watermark)
                 came = [*split(place, self._fetched[place], cast(bytes | None, told.records))]
                 if came:
                     self._came += came

@@ -1,8 +1,9 @@
 """Write one batch to the lake: every message once, its figures once, and the ledger as its seal.
 
 Invariants
-- The ledger is written last. What it has is whole; where the job goes on is read from it and from
-  nothing else (Spark's checkpoint is only what Structured Streaming needs to run).
+- Files are written first, side by side, and are nothing to anybody until a commit names them. The ledger is committed
+  last. What it has is whole; where the job goes on is read from it and from nothing else (Spark's checkpoint is only
+  what Structured Streaming needs to run).
 - Each table's write is a Delta transaction named (query_id, batch_id), so that doing a batch again
   writes only what is missing. Each commit carries the batch's description, so that it can be done
   again by anybody who finds it (see resume.py).
@@ -11,8 +12,9 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pyarrow as pa
 
@@ -22,7 +24,10 @@ from agentmon.lake.partials import COUNTED, Partials
 from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, now
 from agentmon.stream.parsed import Parsed, side_by_side
-from agentmon.stream.tables import Appender
+from agentmon.stream.tables import Appender, Written
+
+#: Tables whose files are written side by side.
+_WRITERS = 2
 
 #: Rows per table that a batch put into the lake.
 Stored = dict[str, int]
@@ -53,17 +58,38 @@ class Store:
             raise ValueError("rows without offsets: nothing could tell whether they are stored")
         chosen = dict(parsed)
         stored = {name: rows.num_rows for name, rows in chosen.items()}
-        if any(stored.values()):
-            counted = side_by_side(parsed, COUNTED)
-            chosen["summaries"] = self._partials.summaries(counted) if summaries is None else summaries
-            chosen["sessions"] = self._partials.sessions(counted)
-        messages = _messages(parsed)
-        with self._commit_lock():
-            for name, rows in chosen.items():
-                if rows.num_rows:
-                    self._append(name, rows, batch)
-            self._append("ledger", ledger_rows(batch, "stored", messages=messages), batch)
+        with self._written(parsed, batch) as written:
+            if any(stored.values()):
+                counted = side_by_side(parsed, COUNTED)
+                chosen["summaries"] = self._partials.summaries(counted) if summaries is None else summaries
+                chosen["sessions"] = self._partials.sessions(counted)
+            messages = _messages(parsed)
+            for writing in written.values():
+                writing.result()
+            with self._commit_lock():
+                for name, rows in chosen.items():
+                    if name in written:
+                        self._before_write(name)
+                        self._tables[name].commit(written.pop(name).result(), batch)
+                    elif rows.num_rows:
+                        self._append(name, rows, batch)
+                self._append("ledger", ledger_rows(batch, "stored", messages=messages), batch)
         return stored
+
+    @contextmanager
+    def _written(self, parsed: Parsed, batch: Batch) -> Iterator[dict[str, Future[Written]]]:
+        """By table, its files as they are being written; of a table that is left in it at the end they are removed."""
+        writing: dict[str, Future[Written]] = {}
+        try:
+            with ThreadPoolExecutor(_WRITERS) as pool:  # at the end of a backlog nothing else runs
+                for name, rows in sorted(parsed.items(), key=lambda entry: -entry[1].num_rows):
+                    if rows.num_rows:
+                        writing[name] = pool.submit(self._tables[name].write, rows, batch)
+                yield writing
+        finally:
+            for name, future in writing.items():
+                if future.exception() is None:
+                    self._tables[name].discard(future.result())
 
     def note(self, batch: Batch, kind: str, note: str) -> None:
         """Enter the ranges of a batch into the ledger alone: what became of offsets that are not stored."""

@@ -1,10 +1,13 @@
 """The lake's tables as the job writes them: made from contracts/, brought up to today's columns, appended to.
 
 With deltalake (Rust) rather than Spark's own sink: an append is some 30 ms instead of a Spark job, and on a cold JVM
-nine CREATE TABLEs alone take longer than the rest of the start (docs/decisions.md).
+nine CREATE TABLEs alone take longer than the rest of the start (docs/decisions.md). Files of messages, the large ones, are
+written by stream/files.py.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import pyarrow as pa
 from deltalake import (
@@ -17,14 +20,21 @@ from deltalake import (
     WriterProperties,
     write_deltalake,
 )
+from deltalake.transaction import AddAction
+from pyarrow.fs import FileSystem
 
 from agentmon.contracts.tables import MESSAGE_TABLES, TABLES, Table
 from agentmon.lake.files import is_local, local_path
 from agentmon.stream.batch import Batch
+from agentmon.stream.files import LONGEST_BOUND, ROW_GROUP_ROWS, filesystem_of, remove, write_files
 from agentmon.stream.types import arrow_type
 
-#: How files are written, also those that others are merged into. DuckDB reads the row groups of a file side by side.
-PARQUET = WriterProperties(compression="ZSTD", statistics_truncate_length=64, max_row_group_size=122_880)
+#: How files are written that others are merged into, and a batch's where deltalake writes them.
+PARQUET = WriterProperties(
+    compression="ZSTD", statistics_truncate_length=LONGEST_BOUND, max_row_group_size=ROW_GROUP_ROWS
+)
+#: Version of Delta's protocol that asks nothing of a writer but what its properties say; later ones have constraints, and more.
+_PLAIN_WRITER = 2
 #: Of whole numbers and times, which this encoding keeps small: a dictionary is a second page to read.
 _DIFFERENCES = frozenset(("int", "bigint", "timestamp"))
 
@@ -82,14 +92,20 @@ def appended_as(table: Table) -> WriterProperties:
     )
 
 
+#: Files that were written, or what deltalake writes as it commits.
+Written = list[AddAction] | Any  # of pyarrow's types mypy knows nothing
+
+
 class Appender:
     """One table, open for appending by one thread at a time."""
 
     def __init__(self, lake: str, table: Table) -> None:
+        self._kind = table
         self._columns = table.column_names
         self._properties = appended_as(table)
         self._table = DeltaTable(_place(lake, table.name))
         self._schema = pa.schema(self._table.schema().to_arrow())
+        self._files = _files(self._table, lake, table)
 
     def append(self, rows: pa.Table, batch: Batch) -> None:
         """Add rows as the batch's transaction; nothing if the table has it already.
@@ -97,18 +113,45 @@ class Appender:
         `rows` has the table's columns, in any order, of types that can be cast to the table's; those of `batch` itself
         (query_id, batch_id) are filled in. The batch's description goes into the commit (see resume.py).
         """
+        self.commit(self.write(rows, batch), batch)
+
+    def write(self, rows: pa.Table, batch: Batch) -> Written:
+        """The first half of `append`: put rows into files, which are no part of the table yet. From any thread."""
+        if self.has(batch):
+            return []
+        fitted = self._fitted(rows, batch)
+        return fitted if self._files is None else write_files(fitted, self._kind, self._files)
+
+    def commit(self, written: Written, batch: Batch) -> None:
+        """The second half."""
         if self.has(batch):
             return
-        write_deltalake(
-            self._table,
-            self._fitted(rows, batch),
-            mode="append",
-            writer_properties=self._properties,
-            commit_properties=CommitProperties(
-                custom_metadata={"userMetadata": batch.to_json()},
-                app_transactions=[Transaction(batch.query_id, batch.batch_id)],
-            ),
+        properties = CommitProperties(
+            custom_metadata={"userMetadata": batch.to_json()},
+            app_transactions=[Transaction(batch.query_id, batch.batch_id)],
         )
+        if isinstance(written, pa.Table):
+            write_deltalake(
+                self._table,
+                written,
+                mode="append",
+                writer_properties=self._properties,
+                commit_properties=properties,
+            )
+        else:
+            self._table.create_write_transaction(
+                [*written],
+                mode="append",
+                schema=self._table.schema(),
+                partition_by=[self._kind.partition],
+                commit_properties=properties,
+            )
+            self._table.update_incremental()
+
+    def discard(self, written: Written) -> None:
+        """Remove what was written and will not be committed."""
+        if self._files is not None:
+            remove(written, self._files)
 
     def has(self, batch: Batch) -> bool:
         """Whether the batch's transaction is in the table."""
@@ -125,6 +168,14 @@ class Appender:
             else:
                 columns.append(pa.repeat(pa.scalar(constants[name], type_), len(rows)))
         return pa.table(columns, names=self._columns)
+
+
+def _files(there: DeltaTable, lake: str, table: Table) -> FileSystem | None:
+    """Where our own writer puts a table's files; none for one that has figures, or that asks more of who writes it."""
+    protocol = there.protocol()
+    if table.name not in MESSAGE_TABLES or protocol.min_writer_version > _PLAIN_WRITER or protocol.writer_features:
+        return None
+    return filesystem_of(there, _place(lake, table.name) if is_local(lake) else None)
 
 
 def _place(lake: str, table: str) -> str:
