@@ -24,6 +24,7 @@ from agentmon.stream import reading
 from agentmon.stream.reading import Readers, Rows, share_out
 
 NewTopic = Callable[..., str]
+Shares = list[dict[tuple[str, int], int]]
 
 
 @contextmanager
@@ -100,13 +101,17 @@ def test_a_backlog_is_shared_out_by_what_there_is_to_read() -> None:
     assert share_out({("a", 0): 5}, 2) == {("a", 0): 0}
 
 
-def test_partitions_change_hands_at_a_backlog(
-    broker: Settings, new_topic: NewTopic, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two large partitions of three were one process's."""
-    started: list[dict[tuple[str, int], int]] = []
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Shares:
+    """What the processes were told to go on with."""
+    told: Shares = []
     start = reading._Process.start
-    monkeypatch.setattr(reading._Process, "start", lambda self, what: (started.append(what.offsets), start(self, what)))
+    monkeypatch.setattr(reading._Process, "start", lambda self, what: (told.append(what.offsets), start(self, what)))
+    return told
+
+
+def test_partitions_change_hands_at_a_backlog(broker: Settings, new_topic: NewTopic, started: Shares) -> None:
+    """Two large partitions of three were one process's."""
     topic = new_topic(partitions=3)
     for partition in range(3):
         send(broker, topic, 5, partition)
@@ -121,13 +126,8 @@ def test_partitions_change_hands_at_a_backlog(
         assert offsets(rows, partition) == list(range(count))
 
 
-def test_partitions_change_hands_while_all_are_busy(
-    broker: Settings, new_topic: NewTopic, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_partitions_change_hands_while_all_are_busy(broker: Settings, new_topic: NewTopic, started: Shares) -> None:
     """Agents that send more than the job takes leave no quiet moment."""
-    started: list[dict[tuple[str, int], int]] = []
-    start = reading._Process.start
-    monkeypatch.setattr(reading._Process, "start", lambda self, what: (started.append(what.offsets), start(self, what)))
     topic = new_topic(partitions=3)
     for partition, count in enumerate((9_000, 20, 9_000)):  # the first process has both large ones
         send(broker, topic, count, partition)

@@ -104,6 +104,19 @@ def test_nothing_is_nothing() -> None:
     assert messages([]).num_rows == bytes_of(messages([])) == 0
 
 
+@given(records, st.lists(st.tuples(st.integers(61, 20_000), st.integers(0, 255)), min_size=1, max_size=5))
+def test_a_damaged_batch_is_an_error_or_rows_never_a_crash(some: list[Any], damage: list[tuple[int, int]]) -> None:
+    raw = bytearray(batch(2, 0, 0, some))
+    for at, byte in damage:
+        raw[61 + at % (len(raw) - 61)] = byte
+    try:
+        rows = messages([*split(PLACE, 0, raw)])
+    except (ValueError, IndexError):
+        return
+    rows.validate(full=True)
+    assert rows.num_rows <= len(some)
+
+
 def test_a_codec_that_nobody_knows_is_named() -> None:
     raw = bytearray(batch(2, 0, 0, [(0, None, b"{}", [], 0)]))
     struct.pack_into(ATTRIBUTES, raw, ATTRIBUTES_AT, 5)

@@ -42,6 +42,7 @@ _MAGIC_AT = 16
 _CODEC, _APPEND_TIME, _CONTROL = 0x07, 0x08, 0x20  # in attributes
 _DECODE = {1: gzip_decode, 2: snappy_decode, 3: lz4_decode, 4: zstd_decode}
 _NO_TIME = -1
+_MOST_BYTES = 2**31 - 1  # that an array of Arrow's can tell places in
 #: Milliseconds of the years that a datetime has: any other time is none.
 _TIMES_MS = (-62_135_596_800_000, 253_402_300_799_999)
 _KEY, _VALUE, _PIECES = (
@@ -81,10 +82,10 @@ def split(place: Place, start: int, came: bytes | bytearray | memoryview | None)
 def messages(batches: Sequence[Batch]) -> pa.RecordBatch:
     """All messages of these batches, with the columns of SCHEMA; markers of transactions are none.
 
-    Raises ValueError where a batch is compressed in a way that is not known, and what its decoder does where it is damaged.
+    Raises ValueError or IndexError where a batch is damaged, or compressed in a way that is not known, and what its decoder does.
     """
     old = [batch for batch in batches if batch.raw[_MAGIC_AT] < 2]
-    found = _read([batch for batch in batches if batch.raw[_MAGIC_AT] >= 2])
+    found = _read(_opened([batch for batch in batches if batch.raw[_MAGIC_AT] >= 2]))
     return pa.concat_batches([found, *map(_old, old)]) if old else found
 
 
@@ -94,61 +95,77 @@ def bytes_of(batch: pa.RecordBatch) -> int:
     return int(np.frombuffer(offsets, np.int32)[len(batch)]) if len(batch) else 0
 
 
-def _read(batches: Sequence[Batch]) -> pa.RecordBatch:
+class _Opened(NamedTuple):
+    """Batches without their heads and compression, one after another, and where each record begins, after its length."""
+
+    data: bytes
+    begins: list[int]
+    heads: list[tuple[int, ...]]  # base offset, first timestamp, time of appending, records, start
+    places: list[Place]
+
+
+def _opened(batches: Sequence[Batch]) -> _Opened:
     bodies: list[Any] = []
-    begins: list[int] = []  # of each record, after its length
-    heads: list[tuple[int, ...]] = []  # base offset, first timestamp, time of appending, records, start
-    topics: list[str] = []
-    partitions: list[int] = []
+    found = _Opened(b"", [], [], [])
     at = 0
     for batch in batches:
         base, _, _, _, _, attributes, _, first_ms, last_ms, *_, count = _HEAD.unpack_from(batch.raw)
         if attributes & _CONTROL or count <= 0:
             continue
-        body = batch.raw[_HEAD.size :]
-        if codec := attributes & _CODEC:
-            if codec not in _DECODE:
-                raise ValueError(
-                    f"{batch.place[0]}/{batch.place[1]} at {base}: compressed with codec {codec}, which nobody knows"
-                )
-            body = _DECODE[codec](bytes(body))
-        _walk(body, at, count, begins)
+        body = _body(batch, attributes & _CODEC)
+        _walk(body, at, count, found.begins)
         at += len(body)
         bodies.append(body)
-        heads.append((base, first_ms, last_ms if attributes & _APPEND_TIME else _NO_TIME, count, batch.start))
-        topics.append(batch.place[0])
-        partitions.append(batch.place[1])
-    if not heads:
+        found.heads.append((base, first_ms, last_ms if attributes & _APPEND_TIME else _NO_TIME, count, batch.start))
+        found.places.append(batch.place)
+    return found._replace(data=b"".join(bodies))
+
+
+def _body(batch: Batch, codec: int) -> Any:
+    body = batch.raw[_HEAD.size :]
+    if not codec:
+        return body
+    if codec not in _DECODE:
+        topic, partition = batch.place
+        raise ValueError(f"{topic}/{partition} at {batch.start}: compressed with codec {codec}, which nobody knows")
+    return _DECODE[codec](bytes(body))
+
+
+def _read(opened: _Opened) -> pa.RecordBatch:
+    if not opened.heads:
         return pa.RecordBatch.from_pylist([], SCHEMA)
-    data = b"".join(bodies)
-    of_batch = np.array(heads, np.int64)
-    counts = of_batch[:, 3]
-    base, first_ms, append_ms, _, start = np.repeat(of_batch, counts, axis=0).T
-    text = np.frombuffer(data, np.uint8)
-    ms, next_ = _varints(text, np.array(begins, np.int64) + 1)  # one byte of attributes, not in use
-    offset, next_ = _varints(text, next_)
-    offset += base
-    key_length, key_at = _varints(text, next_)
-    value_length, value_at = _varints(text, key_at + np.maximum(key_length, 0))
+    heads = np.array(opened.heads, np.int64)
+    records = heads[:, 3]
+    base, first_ms, append_ms, _, start = np.repeat(heads, records, axis=0).T
+    text = np.frombuffer(opened.data, np.uint8)
+    ms, at = _varints(text, np.array(opened.begins, np.int64) + 1)  # after one byte of attributes, not in use
+    offset, at = _varints(text, at)
+    key_length, key_at = _varints(text, at)
+    key_end = key_at + np.maximum(key_length, 0)
+    value_length, value_at = _varints(text, key_end)
     value_end = value_at + np.maximum(value_length, 0)
     headers, headers_at = _varints(text, value_end)
     ms = np.where(append_ms != _NO_TIME, append_ms, first_ms + ms)
-    ends = np.empty(_PIECES * len(base) + 1, np.int32)
-    ends[0] = 0
-    ends[1::4], ends[2::4], ends[3::4], ends[4::4] = key_at, key_at + np.maximum(key_length, 0), value_at, value_end
-    pieces = pa.Array.from_buffers(pa.binary(), len(ends) - 1, [None, pa.py_buffer(ends), pa.py_buffer(data)])
+    offset += base
+    ends = np.zeros(_PIECES * len(base) + 1, np.int32)
+    ends[1:] = np.stack([key_at, key_end, value_at, value_end], axis=1).ravel()
+    if len(opened.data) > _MOST_BYTES or ends[-1] > len(opened.data) or (np.diff(ends) < 0).any():
+        raise ValueError(
+            f"batches of {sorted(set(opened.places))} hold records that do not fit into them"
+        )  # Arrow trusts us
+    pieces = pa.Array.from_buffers(pa.binary(), len(ends) - 1, [None, pa.py_buffer(ends), pa.py_buffer(opened.data)])
     firsts = np.arange(0, len(ends) - 1, _PIECES)
-    names = pa.array(topics, pa.string())
-    which = pa.array(np.repeat(np.arange(len(heads), dtype=np.int32), counts))
+    topics, partitions = zip(*opened.places, strict=True)
+    which = pa.array(np.repeat(np.arange(len(heads), dtype=np.int32), records))
     found = pa.RecordBatch.from_arrays(
         [
             pieces.take(pa.array(firsts + _KEY, mask=key_length < 0)),
             pieces.take(pa.array(firsts + _VALUE, mask=value_length < 0)),
-            names.take(which),
+            pa.array(topics, pa.string()).take(which),
             pa.array(partitions, pa.int32()).take(which),
             pa.array(offset),
             pa.array(ms * 1000, mask=(ms == _NO_TIME) | (ms < _TIMES_MS[0]) | (ms > _TIMES_MS[1])),
-            _headers(data, headers, headers_at),
+            _headers(opened.data, headers, headers_at),
         ],
         schema=SCHEMA,
     )
