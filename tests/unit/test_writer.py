@@ -14,6 +14,7 @@ from tests.builders import parsed, row
 
 from agentmon.lake.partials import COUNTED, Partials
 from agentmon.settings import Settings
+from agentmon.stream import writer as writing
 from agentmon.stream.batch import Batch
 from agentmon.stream.parsed import side_by_side
 from agentmon.stream.store import Store
@@ -38,8 +39,8 @@ class Written:
         self.batches.append(batch.messages)
         self._written.set()
 
-    def add(self, count: int, *, caught_up: bool, ingest_time: datetime | None = None) -> None:
-        rows = parsed(*(row(offset=self._end + n) for n in range(count)))
+    def add(self, count: int, *, caught_up: bool, ingest_time: datetime | None = None, payload: str = "{}") -> None:
+        rows = parsed(*(row(offset=self._end + n, payload=payload) for n in range(count)))
         self._end += count
         summaries = Partials(60).summaries(side_by_side(rows, COUNTED))
         at = ingest_time or self.writer.ingest_time()
@@ -76,6 +77,13 @@ def test_a_few_wait_for_more_and_many_do_while_kafka_has_more(written: Written) 
     assert written.batches == [1]
     written.add(1, caught_up=False)
     assert written.next() == 100, "as many as a batch may have"
+
+
+def test_huge_messages_do_not_pile_up(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "_PILE_BYTES", 1_000_000)
+    written.add(5, caught_up=False, payload="x" * 150_000)
+    written.add(2, caught_up=False, payload="x" * 150_000)
+    assert written.next() == 7
 
 
 def test_rows_with_another_ingest_time_are_another_batch(written: Written) -> None:

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 #: Parts' summaries are stored as they are where a row stands for so many messages at least.
 _MESSAGES_A_SUMMARY = 20
 
+#: Huge messages are few in a pile: Arrow's arrays of texts end at 2 GiB, and memory sooner.
+_PILE_BYTES = 512 * 1024 * 1024
+
 #: A pile whose successor does not come is written so much later, seconds.
 _REST_S = 0.5
 
@@ -55,6 +58,11 @@ class Pile:
     @property
     def rows(self) -> int:
         return sum(count(part.rows) for part in self.parts)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(rows.nbytes for part in self.parts for rows in part.rows.values())
 
 
 def _summaries(pile: Pile) -> pa.Table | None:
@@ -120,7 +128,10 @@ class LakeWriter(threading.Thread):
 
     def _takes(self, pile: Pile, part: Part) -> bool:
         pile.is_over = part.ingest_time != pile.ingest_time
-        return not pile.is_over and pile.rows < self._max_rows
+        return not pile.is_over and not self._is_full(pile)
+
+    def _is_full(self, pile: Pile) -> bool:
+        return pile.rows >= self._max_rows or pile.size >= _PILE_BYTES
 
     def flush(self) -> None:
         """Have everything that was added sealed; returns when it is."""
@@ -159,7 +170,7 @@ class LakeWriter(threading.Thread):
                 if pile is not None:
                     # The first one at once: who has started a job waits for its first rows.
                     wait_s = pile.begun + (self._interval_s + _REST_S if self._batches else 0) - time.monotonic()
-                    is_due = pile.is_over or self._ends_backlog(pile) or pile.rows >= self._max_rows
+                    is_due = pile.is_over or self._ends_backlog(pile) or self._is_full(pile)
                     if is_due or self._hurried or self._stopping or wait_s <= 0:
                         self._pile, self._writing = None, True
                         self._changed.notify_all()
