@@ -130,7 +130,47 @@ def test_silence_is_an_error_unless_a_stop_is_asked_for(
     topic = new_topic()
     send(broker, topic, b"{}")
     with fetcher(broker, topic) as made:
-        stops = iter([False, False, True])
-        assert len(made.read({(topic, 0): 2}, lambda: next(stops)).messages) == 1
+        assert len(made.read({(topic, 0): 2}, lambda: made.position[topic, 0] == 1).messages) == 1
     with fetcher(broker, topic) as made, pytest.raises(KafkaUnreachable, match=r"sent none for 1 s"):
         made.read({(topic, 0): 2}, never)
+
+
+def test_no_partition_waits_for_others_that_never_end(
+    broker: Settings, new_topic: NewTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker fills its answer in the order in which it was asked, and gives a batch beyond the limits to the first alone."""
+    monkeypatch.setattr(fetching, "_PARTITION_BYTES", 20_000)
+    monkeypatch.setattr(fetching, "_ANSWER_BYTES", 40_000)
+    busy, huge = sorted((new_topic(), new_topic()))
+    for _ in range(100):
+        send(broker, busy, b"x" * 15_000)
+    send(broker, huge, b"y" * 500_000)
+    with fetcher(broker, busy, huge, most=10) as made:
+        read = 0
+        while made.position[huge, 0] == 0:
+            read += len(made.read({(busy, 0): 100, (huge, 0): 1}, never).messages)
+    assert read < 40
+
+
+def test_the_next_answer_is_on_its_way_before_a_piece_is_handed_over(
+    broker: Settings, new_topic: NewTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "_PARTITION_BYTES", 50_000)
+    monkeypatch.setattr(fetching, "_ANSWER_BYTES", 50_000)
+    topic = new_topic()
+    for _ in range(20):
+        send(broker, topic, b"x" * 10_000)
+    with fetcher(broker, topic, most=1) as made:
+        assert made.read({(topic, 0): 20}, never).is_full
+        assert made._asked
+        (connection,) = made._open()._conns.values()
+        assert not connection.transport._write_buffer  # sent
+
+
+def test_a_topic_that_was_deleted_is_not_made_anew(broker: Settings, new_topic: NewTopic) -> None:
+    """Where the broker makes topics that are asked for; the one here does not."""
+    topic = new_topic()
+    send(broker, topic, b"{}")
+    with fetcher(broker, topic) as made:
+        made.read({(topic, 0): 1}, never)
+        assert made._open().cluster.metadata_request().allow_auto_topic_creation is False

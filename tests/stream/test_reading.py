@@ -76,6 +76,20 @@ def test_each_message_comes_once_in_pieces_that_tell_where_they_end(broker: Sett
         assert set(one.parsed["events"]["ingest_time"].to_pylist()) == {T0}
 
 
+@pytest.mark.parametrize(("held_bytes", "handed_on"), [(reading._HELD_BYTES, 1), (1, 2)])
+def test_huge_messages_are_handed_on_before_they_are_many(
+    broker: Settings, new_topic: NewTopic, monkeypatch: pytest.MonkeyPatch, held_bytes: int, handed_on: int
+) -> None:
+    monkeypatch.setattr(reading, "_HELD_BYTES", held_bytes)
+    topic = new_topic(partitions=2)
+    for partition in (0, 1):
+        send(broker, topic, 10, partition)
+    with readers(broker, topic, partitions=2) as made:
+        rows = list(made.until({(topic, 0): 10, (topic, 1): 10}, {topic: "id"}, T0))
+    assert len(rows) == handed_on
+    assert [offsets(rows, partition) for partition in (0, 1)] == [list(range(10))] * 2
+
+
 def test_what_was_asked_for_before_keeps_its_ingest_time(broker: Settings, new_topic: NewTopic) -> None:
     topic = new_topic()
     send(broker, topic, 6_000)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple, cast
 
 import pyarrow as pa
 from kafka import TopicPartition
-from kafka.errors import for_code
+from kafka.errors import KafkaError, for_code
 from kafka.future import Future
 from kafka.net import KafkaConnectionManager, NetworkSelector
 from kafka.protocol.consumer import FetchRequest, FetchResponse
@@ -33,7 +34,7 @@ _LARGEST_ANSWER = 2**31 - 1
 #: Messages of one Arrow batch; and one batch of Kafka's more.
 _AT_ONCE = 10_000
 _LOOK_S = 0.1
-#: Between two questions to a broker that has nothing, or can't say.
+#: Until a broker is asked again that could not say, or where a partition is.
 _PAUSE_S = 0.05
 #: Between two attempts to connect, at the most: a broker that is back should be heard of at once.
 _MOST_PAUSE_S = 1.0
@@ -90,12 +91,11 @@ class Fetcher:
             elif not self._is_behind() or stopping():
                 break
             elif self._listen(_LOOK_S):
-                heard = time.monotonic()
+                heard, self._trouble = time.monotonic(), None
             elif time.monotonic() > heard + _PATIENCE_S:
                 raise self._silence()
         if is_full:
             self._ask()
-            self._listen(0)
         return Fetched(pa.Table.from_batches(piece, SCHEMA), is_full)
 
     def close(self) -> None:
@@ -127,33 +127,30 @@ class Fetcher:
             return
         brokers = self._open()
         brokers.cluster.set_topics([*{topic for topic, _ in self._fetched}])
-        asked: dict[int, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
-        for (topic, partition), offset in self._fetched.items():
-            leader = brokers.cluster.leader_for_partition(TopicPartition(topic, partition))
+        asked: dict[int, list[tuple[Place, int]]] = defaultdict(list)
+        for place, offset in self._fetched.items():
+            leader = brokers.cluster.leader_for_partition(TopicPartition(*place))
             if leader is None or leader < 0:
                 self._look_again()
             elif leader not in self._asked:
-                asked[leader][topic].append(
-                    FetchRequest.FetchTopic.FetchPartition(
-                        partition=partition, fetch_offset=offset, partition_max_bytes=_PARTITION_BYTES
-                    )
-                )
-        for leader, topics in asked.items():
-            request = FetchRequest(
-                max_wait_ms=round(_LOOK_S * 1000),
-                min_bytes=1,
-                max_bytes=_ANSWER_BYTES,
-                isolation_level=0,  # aborted transactions too: their offsets are accounted for
-                topics=[FetchRequest.FetchTopic(topic=topic, partitions=some) for topic, some in topics.items()],
-                max_version=_VERSION,
-            )
-            self._asked[leader] = brokers.send(request, leader)
+                asked[leader].append((place, offset))
+        for leader, offsets in asked.items():
+            try:
+                self._asked[leader] = brokers.send(_request(offsets), leader)
+            except KafkaError as error:
+                self._wait_or_raise(error)
+        if asked:  # the first step notes that there is something to write, the second writes it
+            self._network.poll(timeout_ms=0)
+            self._network.poll(timeout_ms=0)
 
     def _listen(self, timeout_s: float) -> bool:
         """Take what brokers have answered so far, or within this time; whether there were messages."""
         end = time.monotonic() + timeout_s
         before = len(self._came)
         while True:
+            if not self._asked:  # where partitions are is not known yet, or asking again has to wait
+                self._network.poll(timeout_ms=_PAUSE_S * 1000)
+                return False
             self._network.poll(timeout_ms=max(0.0, end - time.monotonic()) * 1000)
             answered = [leader for leader, answer in self._asked.items() if answer.is_done]
             for leader in answered:
@@ -178,6 +175,8 @@ class Fetcher:
                 if came:
                     self._came += came
                     self._waiting += sum(len(batch.raw) for batch in came)
+                    # To the end of the line: a broker looks at partitions in our order, until the answer is full.
+                    del self._fetched[place]
                     self._fetched[place] = came[-1].end
 
     def _wait_or_raise(self, error: BaseException) -> None:
@@ -201,6 +200,8 @@ class Fetcher:
                 receive_message_max_bytes=_LARGEST_ANSWER,
                 reconnect_backoff_max_ms=round(_MOST_PAUSE_S * 1000),
             )
+            # Who asks where a topic is would make it anew after somebody has deleted it.
+            self._brokers.cluster.config["allow_auto_create_topics"] = False
         return self._brokers
 
     def _silence(self) -> KafkaUnreachable:
@@ -208,3 +209,27 @@ class Fetcher:
         return KafkaUnreachable(
             f"Kafka at {self._settings.bootstrap} has more messages, but sent none for {_PATIENCE_S:.0f} s{why}: the job goes on when it does"
         )
+
+
+def _request(offsets: Sequence[tuple[Place, int]]) -> FetchRequest:
+    """For what these partitions have from there on, in this order."""
+    topics = [
+        FetchRequest.FetchTopic(
+            topic=topic,
+            partitions=[
+                FetchRequest.FetchTopic.FetchPartition(
+                    partition=partition, fetch_offset=offset, partition_max_bytes=_PARTITION_BYTES
+                )
+                for (_, partition), offset in some
+            ],
+        )
+        for topic, some in groupby(offsets, lambda entry: entry[0][0])
+    ]
+    return FetchRequest(
+        max_wait_ms=round(_LOOK_S * 1000),
+        min_bytes=1,
+        max_bytes=_ANSWER_BYTES,
+        isolation_level=0,  # aborted transactions too: their offsets are accounted for
+        topics=topics,
+        max_version=_VERSION,
+    )

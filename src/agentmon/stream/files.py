@@ -113,7 +113,7 @@ def _write_file(rows: pa.Table, table: Table, day: str, files: FileSystem) -> Ad
 
 
 def _statistics(rows: pa.Table, table: Table) -> str:
-    """What the log says of a file's columns: bounds, and how many are null."""
+    """What the log says of a file's columns: bounds, and how many are null. (Of these, whatever somebody set for the table.)"""
     columns = {name: rows[name] for name in table.bounded}
     bounds = {name: pc.min_max(column).as_py() for name, column in columns.items()}
     lowest = {name: _lower_bound(found["min"]) for name, found in bounds.items()}

@@ -24,10 +24,12 @@ from datetime import datetime
 from agentmon.contracts.topics import Offsets, Place
 from agentmon.settings import Settings
 from agentmon.stream.handover import receive, send
-from agentmon.stream.parsed import Parsed, count, joined
+from agentmon.stream.parsed import Parsed, count, joined, size
 
 #: A backlog that is shared out anew is so many times what is taken in at once, and its largest share becomes so much smaller.
 _BACKLOG, _WORTHWHILE = 2, 0.9
+#: Huge messages are handed on in pieces of some such size.
+_HELD_BYTES = 64 * 1024 * 1024
 _LOOK_S = 1.0
 _END_S = 5.0
 
@@ -112,7 +114,10 @@ class Readers:
                     held = []
                 self._position.update(rows.end)
                 held.append(rows)
-            if sum(count(rows.parsed) for rows in held) > self._most // 2:
+            if (
+                sum(count(rows.parsed) for rows in held) > self._most // 2
+                or sum(size(rows.parsed) for rows in held) > _HELD_BYTES
+            ):
                 yield self._together(held)
                 held = []
         if held:
@@ -170,17 +175,17 @@ def share_out(behind: Mapping[Place, int], processes: int) -> dict[Place, int]:
     """
     shares = [0] * processes
     owners = {}
-    for place, size in sorted(behind.items(), key=lambda entry: (-entry[1], entry[0])):
+    for place, offsets in sorted(behind.items(), key=lambda entry: (-entry[1], entry[0])):
         owners[place] = shares.index(min(shares))
-        shares[owners[place]] += size
+        shares[owners[place]] += offsets
     return owners
 
 
 def _largest(behind: Mapping[Place, int], owners: Mapping[Place, int]) -> int:
     """What the process has to read that has most."""
     shares: Counter[int | None] = Counter()
-    for place, size in behind.items():
-        shares[owners.get(place)] += size
+    for place, offsets in behind.items():
+        shares[owners.get(place)] += offsets
     return max(shares.values(), default=0)
 
 

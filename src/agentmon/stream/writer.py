@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 import pyarrow as pa
 
 from agentmon.contracts.topics import Offsets, Place
 from agentmon.stream.batch import Batch, now, ranges_between
 from agentmon.stream.memory import give_back
-from agentmon.stream.parsed import Parsed, count, joined
+from agentmon.stream.parsed import Parsed, count, joined, size
 from agentmon.stream.store import Store, Stored
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,11 @@ class Part:
     topic_ids: Mapping[str, str]
     caught_up: bool
 
+    @cached_property
+    def size(self) -> int:
+        """Bytes."""
+        return size(self.rows)
+
 
 @dataclass
 class Pile:
@@ -62,7 +68,7 @@ class Pile:
     @property
     def size(self) -> int:
         """Bytes."""
-        return sum(rows.nbytes for part in self.parts for rows in part.rows.values())
+        return sum(part.size for part in self.parts)
 
 
 def _summaries(pile: Pile) -> pa.Table | None:
