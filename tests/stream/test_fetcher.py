@@ -165,12 +165,3 @@ def test_the_next_answer_is_on_its_way_before_a_piece_is_handed_over(
         assert made._asked
         (connection,) = made._open()._conns.values()
         assert not connection.transport._write_buffer  # sent
-
-
-def test_a_topic_that_was_deleted_is_not_made_anew(broker: Settings, new_topic: NewTopic) -> None:
-    """Where the broker makes topics that are asked for; the one here does not."""
-    topic = new_topic()
-    send(broker, topic, b"{}")
-    with fetcher(broker, topic) as made:
-        made.read({(topic, 0): 1}, never)
-        assert made._open().cluster.metadata_request().allow_auto_topic_creation is False

@@ -45,11 +45,8 @@ _NO_TIME = -1
 _MOST_BYTES = 2**31 - 1  # that an array of Arrow's can tell places in
 #: Milliseconds of the years that a datetime has: any other time is none.
 _TIMES_MS = (-62_135_596_800_000, 253_402_300_799_999)
-_KEY, _VALUE, _PIECES = (
-    1,
-    3,
-    4,
-)  # of a record: what comes before its key, the key, what comes before its value, the value
+#: Of a record's pieces: what comes before its key, the key, what comes before its value, the value.
+_KEY, _VALUE, _PIECES = 1, 3, 4
 
 Numbers = Any  # an array of numpy's, of whole numbers
 
@@ -64,7 +61,10 @@ class Batch(NamedTuple):
 
 
 def split(place: Place, start: int, came: bytes | bytearray | memoryview | None) -> Iterator[Batch]:
-    """The batches of a partition's answer that have offsets from `start` on; one that was cut off at the end is left out."""
+    """The batches of a partition's answer that have offsets from `start` on; one that was cut off at the end is left out.
+
+    Raises struct.error for one that is shorter than its head.
+    """
     whole = memoryview(came or b"")
     at = 0
     while at + _MAGIC_AT < len(whole):
@@ -82,7 +82,8 @@ def split(place: Place, start: int, came: bytes | bytearray | memoryview | None)
 def messages(batches: Sequence[Batch]) -> pa.RecordBatch:
     """All messages of these batches, with the columns of SCHEMA; markers of transactions are none.
 
-    Raises ValueError or IndexError where a batch is damaged, or compressed in a way that is not known, and what its decoder does.
+    Raises ValueError, IndexError or struct.error where a batch is damaged, or compressed in a way that is not known, and
+    what its decoder raises.
     """
     old = [batch for batch in batches if batch.raw[_MAGIC_AT] < 2]
     found = _read(_opened([batch for batch in batches if batch.raw[_MAGIC_AT] >= 2]))
@@ -150,9 +151,8 @@ def _read(opened: _Opened) -> pa.RecordBatch:
     ends = np.zeros(_PIECES * len(base) + 1, np.int32)
     ends[1:] = np.stack([key_at, key_end, value_at, value_end], axis=1).ravel()
     if len(opened.data) > _MOST_BYTES or ends[-1] > len(opened.data) or (np.diff(ends) < 0).any():
-        raise ValueError(
-            f"batches of {sorted(set(opened.places))} hold records that do not fit into them"
-        )  # Arrow trusts us
+        # Arrow trusts us.
+        raise ValueError(f"batches of {sorted(set(opened.places))} hold records that do not fit into them")
     pieces = pa.Array.from_buffers(pa.binary(), len(ends) - 1, [None, pa.py_buffer(ends), pa.py_buffer(opened.data)])
     firsts = np.arange(0, len(ends) - 1, _PIECES)
     topics, partitions = zip(*opened.places, strict=True)

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaConsumer
+from kafka.cluster import ClusterMetadata
 from kafka.errors import BrokerResponseError, KafkaError
 
 from agentmon.errors import KafkaUnreachable, SettingError
@@ -45,6 +46,21 @@ def client_config(settings: Settings) -> dict[str, Any]:
         "ssl_keyfile": settings.kafka_ssl_keyfile,
     }
     return {key: value for key, value in config.items() if value is not None}
+
+
+def open_consumer(settings: Settings, **more: Any) -> KafkaConsumer:
+    """A reader without a group. Who asks with it for a topic that was deleted does not make it anew.
+
+    Raises what kafka-python does, and OSError.
+    """
+    consumer = KafkaConsumer(**client_config(settings), group_id=None, enable_auto_commit=False, **more)
+    makes_no_topics(consumer._cluster)
+    return consumer
+
+
+def makes_no_topics(cluster: ClusterMetadata) -> None:
+    """Have it ask for topics without making them: kafka-python's own option for that does not get so far."""
+    cluster.config["allow_auto_create_topics"] = False
 
 
 def spark_options(settings: Settings) -> dict[str, str]:

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from agentmon.live.client import client_config, knock, set_up_logging, unreachable
+from agentmon.live.client import knock, open_consumer, set_up_logging, unreachable
 from agentmon.settings import Settings
 
 _POLL_MS = 50
@@ -52,7 +52,7 @@ def listening(settings: Settings, topics: Iterable[str]) -> Iterator[Echo]:
     set_up_logging(settings)
     try:
         knock(settings.bootstrap)
-        consumer = KafkaConsumer(**client_config(settings), group_id=None, enable_auto_commit=False)
+        consumer = open_consumer(settings)
         places = [TopicPartition(t, number) for t in topics for number in consumer.partitions_for_topic(t) or ()]
         consumer.assign(places)
         for place, offset in consumer.end_offsets(places).items():

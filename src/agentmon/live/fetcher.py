@@ -22,7 +22,7 @@ from kafka.protocol.consumer import FetchRequest, FetchResponse
 from agentmon.contracts.topics import Offsets, Place
 from agentmon.errors import KafkaUnreachable
 from agentmon.live.batches import SCHEMA, Batch, bytes_of, messages, split
-from agentmon.live.client import client_config, may_pass, set_up_logging
+from agentmon.live.client import client_config, makes_no_topics, may_pass, set_up_logging
 from agentmon.settings import Settings
 
 #: What one piece has at the most, bytes; one batch more where it ends within that.
@@ -200,8 +200,7 @@ class Fetcher:
                 receive_message_max_bytes=_LARGEST_ANSWER,
                 reconnect_backoff_max_ms=round(_MOST_PAUSE_S * 1000),
             )
-            # Who asks where a topic is would make it anew after somebody has deleted it.
-            self._brokers.cluster.config["allow_auto_create_topics"] = False
+            makes_no_topics(self._brokers.cluster)
         return self._brokers
 
     def _silence(self) -> KafkaUnreachable:

@@ -10,7 +10,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from agentmon.contracts.topics import Place
-from agentmon.live.client import client_config, set_up_logging, unreachable
+from agentmon.live.client import open_consumer, set_up_logging, unreachable
 from agentmon.settings import Settings
 
 Ranges = list[tuple[int, int]]
@@ -67,9 +67,9 @@ def sent_at(settings: Settings, positions: Mapping[Place, int], timeout_s: float
 def _consumer(settings: Settings) -> Iterator[KafkaConsumer]:
     set_up_logging(settings)
     try:
-        consumer = KafkaConsumer(
-            **client_config(settings), group_id=None, enable_auto_commit=False, isolation_level="read_uncommitted",
-            check_crcs=False, auto_offset_reset="earliest", request_timeout_ms=10_000, bootstrap_timeout_ms=10_000,
+        consumer = open_consumer(
+            settings, isolation_level="read_uncommitted", auto_offset_reset="earliest",
+            check_crcs=False, request_timeout_ms=10_000, bootstrap_timeout_ms=10_000,
         )  # fmt: skip
     except (KafkaError, OSError) as error:
         raise unreachable(settings.bootstrap, error) from error

@@ -20,7 +20,7 @@ from kafka.errors import KafkaError
 
 from agentmon.contracts.message import Limits, read
 from agentmon.contracts.topics import FRONTEND, Place, is_read
-from agentmon.live.client import client_config, knock, set_up_logging, unreachable
+from agentmon.live.client import knock, open_consumer, set_up_logging, unreachable
 from agentmon.settings import Settings
 
 #: A partition's end is joined at most so far back, so that a long outage does not delay what happens now.
@@ -97,8 +97,8 @@ class LiveReader:
                     consumer.close()
 
     def _open(self) -> KafkaConsumer:
-        return KafkaConsumer(
-            **client_config(self._settings), group_id=None, enable_auto_commit=False, auto_offset_reset="latest",
+        return open_consumer(
+            self._settings, auto_offset_reset="latest",
             check_crcs=False, fetch_max_wait_ms=100, fetch_min_bytes=1, max_poll_records=2_000,
             reconnect_backoff_max_ms=1_000, request_timeout_ms=10_000, bootstrap_timeout_ms=5_000,
         )  # fmt: skip

@@ -1,6 +1,6 @@
 """A batch's rows as Parquet files of a Delta table, and what its log says of them.
 
-deltalake's own writer takes twice the CPU of pyarrow's (docs/decisions.md). What makes a file part of the table, the commit, is deltalake's.
+deltalake's own writer takes more CPU than pyarrow's (docs/decisions.md says how much). What makes a file part of the table, the commit, is deltalake's.
 
 Source: the Delta transaction log protocol, "Add File and Remove File" and "Per-file Statistics".
 """
@@ -32,7 +32,7 @@ LONGEST_BOUND = 64
 ROW_GROUP_ROWS = 122_880
 _ZSTD_LEVEL = 1
 _MILLISECOND, _MICROSECOND = timedelta(milliseconds=1), timedelta(microseconds=1)
-#: Columns that hardly ever say the same twice: to look for a dictionary of them is half of what writing them takes.
+#: Columns that hardly ever say the same twice: looking for a dictionary of them is for nothing.
 _DISTINCT = frozenset(("payload", "raw", "thought", "context", "data"))
 #: Numbers without a dictionary are kept as differences where they are whole.
 _WHOLE = frozenset(("timestamp", "bigint"))
