@@ -24,6 +24,7 @@ from deltalake.exceptions import DeltaError
 from agentmon.contracts.tables import TABLES
 from agentmon.lake.files import is_local, local_path
 from agentmon.settings import Settings
+from agentmon.stream.memory import give_back
 from agentmon.stream.tables import PARQUET, path_of
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Compactor:
             log.warning("small files of %s were not merged: %s", table, str(error).splitlines()[0])
         else:
             if merged:
+                give_back()  # a merge takes a hundred megabytes for a moment
                 log.debug("merged %d small files of %s", merged, table)
 
 
