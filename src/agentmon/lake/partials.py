@@ -54,8 +54,9 @@ class Partials:
 
 def to_rows(table: pa.Table) -> list[dict[str, Any]]:
     """As Table.to_pylist, but times in microseconds since 1970 and maps as dicts; 20 times as fast where columns nest."""
+    names = table.column_names  # a list that is made anew each time
     columns = [_values(column.combine_chunks()) for column in table.columns]
-    return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _values(array: pa.Array) -> list[Any]:

@@ -77,7 +77,7 @@ class Figures:
             for agent_id, order, reward in _newest_rewards(summaries, kind):
                 agent = self.agents[agent_id]
                 keep_recent(agent.recent_action if kind == "action" else agent.recent_learning, order, reward)
-        for (agent_id, action), count in sorted(_distribution(batch).items()):
+        for agent_id, action, count in _distribution(batch):
             _count_name(self.agents[agent_id].distribution, action, count)
         for agent_id, metric, at, value in _newest_metrics(batch):
             _keep_newest(self.agents[agent_id].metrics, metric, at, value)
@@ -136,11 +136,11 @@ def _count(agent: Agent, part: Mapping[str, Any], events: int) -> None:
         sums[1] += part[f"{kind}_reward_sum"]
 
 
-def _distribution(batch: pa.Table) -> Counter[tuple[str, str]]:
-    """(agent_id, action) → how often."""
+def _distribution(batch: pa.Table) -> list[tuple[str, str, int]]:
+    """(agent_id, action, how often), in order."""
     acted = _rows_of(batch, "actions", ["agent_id", "action"])
-    acted = acted.filter(acted["action"].is_valid())
-    return Counter(zip(acted["agent_id"].to_pylist(), acted["action"].to_pylist(), strict=True))
+    counted = acted.filter(acted["action"].is_valid()).group_by(["agent_id", "action"]).aggregate([([], "count_all")])
+    return sorted(zip(*(column.to_pylist() for column in counted.columns), strict=True))
 
 
 def _newest_metrics(batch: pa.Table) -> list[tuple[str, str, int, float]]:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -114,14 +114,16 @@ class Readers:
                     held = []
                 self._position.update(rows.end)
                 held.append(rows)
-            if (
-                sum(count(rows.parsed) for rows in held) > self._most // 2
-                or sum(size(rows.parsed) for rows in held) > _HELD_BYTES
-            ):
+            if self._are_enough(held):
                 yield self._together(held)
                 held = []
         if held:
             yield self._together(held)
+
+    def _are_enough(self, held: Sequence[Rows]) -> bool:
+        """Whether another piece would be too much; pieces are a little more or less than what was asked for."""
+        rows = sum(count(part.parsed) for part in held)
+        return rows > self._most - self._most_each // 2 or sum(size(part.parsed) for part in held) > _HELD_BYTES
 
     def stop(self) -> None:
         """Have what was asked for end early, and ask for nothing else. From any thread."""

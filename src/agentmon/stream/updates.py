@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from agentmon.contracts.tables import ACTIONS, THOUGHTS
 from agentmon.stream.newest import newest_of_each
-from agentmon.stream.parsed import Parsed, side_by_side
+from agentmon.stream.parsed import Parsed, side_by_side, taken
 
 #: (agent_id, {type, data, id})
 Message = tuple[str, dict[str, Any]]
@@ -40,9 +40,8 @@ def row_updates(parsed: Parsed, limit: int, most: int = MOST) -> list[Message]:
     limit = min(limit, max(1, most // len(agents.dictionary)))
     newest = newest_of_each(codes, us, offsets, most=limit)
     newest = newest[np.lexsort((offsets[newest], us[newest]))][-most:]
-    tables = [table for table in _KINDS for _ in range(parsed[table].num_rows)]
     first = {"actions": 0, "thoughts": parsed["actions"].num_rows}
-    shown = [(tables[number], number) for number in newest.tolist()]
+    shown = [("thoughts" if number >= first["thoughts"] else "actions", number) for number in newest.tolist()]
     found = {kind: iter(_messages(parsed, kind, [n - first[kind] for t, n in shown if t == kind])) for kind in _KINDS}
     return [next(found[table]) for table, _ in shown]
 
@@ -51,7 +50,7 @@ def _messages(parsed: Parsed, table: str, indices: list[int]) -> list[Message]:
     rows = parsed[table].select(["agent_id", "session_id", "event_id", *_PLACE, "event_time", *_KINDS[table][2]])
     us = pc.cast(rows["event_time"], pa.int64())
     rows = rows.drop_columns(["event_time"]).append_column("event_us", us)
-    return [_message(table, row) for row in rows.take(pa.array(indices, pa.int64())).to_pylist()]
+    return [_message(table, row) for row in taken(rows, indices).to_pylist()]
 
 
 def _message(table: str, row: Mapping[str, Any]) -> Message:
