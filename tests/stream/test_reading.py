@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import psutil
 import pytest
@@ -36,8 +37,8 @@ def readers(settings: Settings, topic: str, partitions: int = 1, most: int = 1_0
         made.close()
 
 
-def send(settings: Settings, topic: str, count: int, partition: int = 0) -> None:
-    producer = KafkaProducer(**client_config(settings))
+def send(settings: Settings, topic: str, count: int, partition: int = 0, **config: Any) -> None:
+    producer = KafkaProducer(**client_config(settings), **config)
     for number in range(count):
         producer.send(topic, json.dumps({"type": "x", "n": number}).encode(), partition=partition)
     producer.close()
@@ -88,6 +89,17 @@ def test_huge_messages_are_handed_on_before_they_are_many(
         rows = list(made.until({(topic, 0): 10, (topic, 1): 10}, {topic: "id"}, T0))
     assert len(rows) == handed_on
     assert [offsets(rows, partition) for partition in (0, 1)] == [list(range(10))] * 2
+
+
+def test_pieces_of_both_processes_are_handed_on_together(broker: Settings, new_topic: NewTopic) -> None:
+    """Also where each is a little more than what was asked for, as it ends with a batch of Kafka's."""
+    topic = new_topic(partitions=2)
+    for partition in (0, 1):
+        send(broker, topic, 4_000, partition, batch_size=1_000)
+    with readers(broker, topic, partitions=2, most=1_000) as made:
+        rows = list(made.until({(topic, 0): 4_000, (topic, 1): 4_000}, {topic: "id"}, T0))
+    assert [offsets(rows, partition) for partition in (0, 1)] == [list(range(4_000))] * 2
+    assert min(one.parsed["events"].num_rows for one in rows[:-1]) > 750
 
 
 def test_what_was_asked_for_before_keeps_its_ingest_time(broker: Settings, new_topic: NewTopic) -> None:
