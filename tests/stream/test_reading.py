@@ -77,6 +77,24 @@ def test_each_message_comes_once_in_pieces_that_tell_where_they_end(broker: Sett
         assert set(one.parsed["events"]["ingest_time"].to_pylist()) == {T0}
 
 
+def test_nobody_has_caught_up_while_a_process_is_behind(broker: Settings, new_topic: NewTopic) -> None:
+    """One that is slow to begin has messages that the driver knows of, while the other has brought all of its own."""
+    topic = new_topic(partitions=2)
+    for partition, count in enumerate((1_900, 40)):
+        send(broker, topic, count, partition, batch_size=1)  # a batch a message: pieces of 500, 500, 500, 400
+    with readers(broker, topic, partitions=2, most=1_000) as made:
+        _, slow = sorted(children(), key=lambda child: child.pid)
+        slow.suspend()
+        coming = made.until({(topic, 0): 1_900, (topic, 1): 40}, {topic: "id"}, T0)
+        rows = [next(coming), next(coming)]
+        slow.resume()
+        rows += coming
+    assert [one.end for one in rows] == [
+        {(topic, 0): n, (topic, 1): m} for n, m in ((1_000, 0), (1_900, 0), (1_900, 40))
+    ]
+    assert [one.caught_up for one in rows] == [False, False, True]
+
+
 @pytest.mark.parametrize(("held_bytes", "handed_on"), [(reading._HELD_BYTES, 1), (1, 2)])
 def test_huge_messages_are_handed_on_before_they_are_many(
     broker: Settings, new_topic: NewTopic, monkeypatch: pytest.MonkeyPatch, held_bytes: int, handed_on: int

@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from agentmon.contracts.topics import Offsets, Place
 from agentmon.settings import Settings
@@ -70,6 +71,15 @@ class Rows:
     ingest_time: datetime
     caught_up: bool
 
+    @cached_property
+    def count(self) -> int:
+        return count(self.parsed)
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes."""
+        return size(self.parsed)
+
 
 class Readers:
     """AGENTMON_READERS processes read on from `start`, in pieces of some `most` messages. A thread at a time."""
@@ -110,20 +120,20 @@ class Readers:
                 if not self._is_new(rows):
                     continue
                 if held and held[0].ingest_time != rows.ingest_time:
-                    yield self._together(held)
+                    yield self._together(held, ends)
                     held = []
                 self._position.update(rows.end)
                 held.append(rows)
-            if self._are_enough(held):
-                yield self._together(held)
-                held = []
+                if self._are_enough(held):
+                    yield self._together(held, ends)
+                    held = []
         if held:
-            yield self._together(held)
+            yield self._together(held, ends)
 
     def _are_enough(self, held: Sequence[Rows]) -> bool:
         """Whether another piece would be too much; pieces are a little more or less than what was asked for."""
-        rows = sum(count(part.parsed) for part in held)
-        return rows > self._most - self._most_each // 2 or sum(size(part.parsed) for part in held) > _HELD_BYTES
+        rows = sum(part.count for part in held)
+        return rows > self._most - self._most_each // 2 or sum(part.size for part in held) > _HELD_BYTES
 
     def stop(self) -> None:
         """Have what was asked for end early, and ask for nothing else. From any thread."""
@@ -137,8 +147,9 @@ class Readers:
         for process in self._processes:
             process.close()
 
-    def _together(self, held: list[Rows]) -> Rows:
-        caught_up = not any(process.is_full for process in self._processes)
+    def _together(self, held: list[Rows], ends: Mapping[Place, int]) -> Rows:
+        # One that has not answered yet is not full, and behind.
+        caught_up = not any(process.is_full for process in self._processes) and not self.behind(ends)
         return Rows(joined(rows.parsed for rows in held), dict(self._position), held[0].ingest_time, caught_up)
 
     def _is_new(self, rows: Rows) -> bool:
@@ -156,7 +167,7 @@ class Readers:
         for process in self._processes:
             if process.asked is not None and self._is_new(rows := process.answer()):
                 self._position.update(rows.end)
-                yield self._together([rows])
+                yield self._together([rows], ends)
         self._owners |= owners
         shares = self._shares(self._position, len(self._processes))
         for process, share in zip(self._processes, shares, strict=True):
