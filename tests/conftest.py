@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from agentmon.live.client import Connection
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _numbers = itertools.count(1)
+
+# Two busy cores may stall for longer than hypothesis lets an example take.
+hypothesis.settings.register_profile("agentmon", parent=hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("agentmon")
 
 
 @pytest.fixture(autouse=True)

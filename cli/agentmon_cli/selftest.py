@@ -8,7 +8,7 @@ from typing import Any
 
 from agentmon.contracts.measures import SELFTEST_AGENT
 from agentmon.contracts.topics import ACTION_STARTED, ACTIONS, FRONTEND, LEARNING, METRICS, THOUGHTS
-from agentmon.errors import NoLakeError
+from agentmon.errors import KafkaUnreachable, NoLakeError
 from agentmon.lake.connection import open_lake
 from agentmon.live.echo import Echo, listening
 from agentmon.publish.publisher import AgentStreamingPublisher
@@ -54,8 +54,11 @@ def follow(settings: Settings, timeout_s: float) -> list[Path]:
     ):
         begun = time.monotonic()
         paths = _publish(publisher)
-        publisher.flush(timeout_s)
-        _listen(echo, paths, begun, timeout_s, settings)
+        if not publisher.flush(timeout_s):
+            raise KafkaUnreachable(
+                f"Kafka at {settings.bootstrap} has not taken the messages within {timeout_s:g} s; they are kept, and sent when it does"
+            )
+        _listen(echo, paths, begun, time.monotonic() + timeout_s, settings)
     return paths
 
 
@@ -71,9 +74,9 @@ def _publish(publisher: AgentStreamingPublisher) -> list[Path]:
     ]
 
 
-def _listen(echo: Echo, paths: list[Path], begun: float, timeout_s: float, settings: Settings) -> None:
+def _listen(echo: Echo, paths: list[Path], begun: float, until: float, settings: Settings) -> None:
     look_at = begun + _LOOK_S
-    for heard in echo.messages(begun + timeout_s):
+    for heard in echo.messages(until):
         now = time.monotonic()
         if heard is not None:
             _hear(heard, paths, round(now - begun, 3))

@@ -27,6 +27,8 @@ _IDLE_S = 1.0
 _HEALTH_S = 2.0
 #: What --once waits for Kafka to say what is new since the lake's last commit.
 _ONCE_S = 3.0
+#: And where there is no lake, so that nothing else can be shown.
+_ONCE_WITHOUT_LAKE_S = 15.0
 
 
 def register(app: typer.Typer) -> None:
@@ -114,7 +116,7 @@ class Watching:
 
         reader = self._reader()
         reader.start()
-        end = time.monotonic() + _ONCE_S
+        end = time.monotonic() + (_ONCE_S if self._has_lake else _ONCE_WITHOUT_LAKE_S)
         try:
             while time.monotonic() < end and self._view.kafka == "connecting to Kafka":
                 self._take_in()

@@ -6,6 +6,8 @@ import asyncio
 import json
 import logging
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,9 +24,35 @@ from agentmon.settings import Settings
 Published = Callable[..., list[dict[str, Any]]]
 NOWHERE = "localhost:1"
 
+#: Forks while the sending thread imports what it sends with, and publishes in the child.
+_FORKS_MEANWHILE = """
+import os, sys, threading
+from agentmon import AgentStreamingPublisher
+
+class Slow:
+    begun = threading.Event()
+    def find_spec(self, name, path=None, target=None):
+        if name == "agentmon.publish.kafka":
+            self.begun.set()
+            threading.Event().wait(0.5)
+
+sys.meta_path.insert(0, Slow())
+own = AgentStreamingPublisher(sys.argv[1], agent_id="forks", reports=False)
+own.publish_thought("parent")
+assert Slow.begun.wait(20)
+child = os.fork()
+if child == 0:
+    own.publish_thought("child")
+    sent = own.close(30)
+    os._exit(0 if sent else 1)
+sent = own.close(30)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or not sent)
+"""
+
 
 def publisher(project: Path, settings: Settings, agent: str, **more: Any) -> AgentStreamingPublisher:
-    return AgentStreamingPublisher(project, agent_id=agent, settings=settings, reports=False, **more)
+    patient = replace(settings, exit_wait_s=30.0)
+    return AgentStreamingPublisher(project, agent_id=agent, settings=patient, reports=False, **more)
 
 
 def test_each_kind_arrives_with_its_fields(project: Path, settings: Settings, published: Published) -> None:
@@ -154,6 +182,12 @@ def test_threads_asyncio_and_forks_lose_and_double_nothing(
         assert numbers == sorted(numbers)
 
 
+def test_a_fork_waits_for_what_is_being_imported(project: Path, settings: Settings, published: Published) -> None:
+    env = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap, "AGENTMON_HOME": str(settings.home)}
+    subprocess.run([sys.executable, "-c", _FORKS_MEANWHILE, str(project)], env=env, check=True, timeout=100)
+    assert {m["thought"] for m in published("agent.thoughts", "forks", 2)} == {"parent", "child"}
+
+
 def test_what_an_agent_hands_over_is_never_its_problem(project: Path, settings: Settings, published: Published) -> None:
     with publisher(project, settings, "untidy") as own:
         assert own.publish_action(None, 5, "no number", {"a": object()}, result=float("nan"))  # type: ignore[arg-type]
@@ -221,7 +255,7 @@ def test_names_are_the_environments_or_sensible(
 
 
 def test_process_is_reported(project: Path, settings: Settings, published: Published) -> None:
-    own = AgentStreamingPublisher(project, agent_id="measured", settings=replace(settings, metrics_interval_s=0.3))
+    own = AgentStreamingPublisher(project, agent_id="measured", settings=replace(settings, metrics_interval_s=2.0))
     own.publish_action("t", duration_ms=10, error="E")
     for _ in range(2):
         own.publish_action("t", duration_ms=20)

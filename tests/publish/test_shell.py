@@ -83,7 +83,7 @@ def test_selftest_without_kafka_is_one_line(
 
 def test_selftest_names_the_hop(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """A broker without a job: everything is in Kafka and goes no further."""
-    assert run("selftest", "--timeout", "5", "--json") == 1
+    assert run("selftest", "--timeout", "15", "--json") == 1
     err = capsys.readouterr().err
     assert "thought: is in Kafka at agent.thoughts[" in err
     assert "but not in the table thoughts: see agentmon lag" in err

@@ -79,7 +79,7 @@ def test_now_with_a_pace_gives_each_message_the_moment_of_its_sending(
     )
     load(broker, file, Pace(rate=10, now=True))
     first, second = (json.loads(message.value)["timestamp"] for message in messages(broker, topic))
-    assert 0.1 <= second - first < 9
+    assert 0.05 <= second - first < 9
 
 
 def test_damaged_line_is_named_and_nothing_is_sent(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -54,6 +55,10 @@ def test_topic_made_anew_has_another_id(connection: Connection, new_topic: Calla
     name = new_topic()
     first = describe(connection).topics[name].topic_id
     connection.ask(lambda client: client.delete_topics([name]))
+    end = time.monotonic() + 60
+    while name in describe(connection).topics:
+        assert time.monotonic() < end
+        time.sleep(0.05)
     ensure(connection, [TopicSpec(name, 1, 1)])
     second = describe(connection).topics[name].topic_id
     assert len(first) == len(second) == 22

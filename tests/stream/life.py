@@ -128,6 +128,12 @@ def wait(happened: Callable[[], bool], what: str) -> None:
         time.sleep(0.1)
 
 
+def wait_ended(running: threading.Thread) -> None:
+    """Wait for a job that ends by itself, or fail."""
+    running.join(PATIENCE_S)
+    assert not running.is_alive(), "the job goes on"
+
+
 def audited(life: Life, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, Any]:
     """`agentmon audit --json` as typed: exit code, and the rows of each topic."""
     monkeypatch.setenv("AGENTMON_HOME", str(life.settings.home))

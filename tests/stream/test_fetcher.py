@@ -126,11 +126,11 @@ def test_offsets_that_kafka_has_dropped_are_an_error(
 def test_silence_is_an_error_unless_a_stop_is_asked_for(
     broker: Settings, new_topic: NewTopic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching, "_PATIENCE_S", 1.0)
     topic = new_topic()
     send(broker, topic, b"{}")
     with fetcher(broker, topic) as made:
         assert len(made.read({(topic, 0): 2}, lambda: made.position[topic, 0] == 1).messages) == 1
+    monkeypatch.setattr(fetching, "_PATIENCE_S", 1.0)
     with fetcher(broker, topic) as made, pytest.raises(KafkaUnreachable, match=r"sent none for 1 s"):
         made.read({(topic, 0): 2}, never)
 

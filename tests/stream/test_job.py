@@ -17,7 +17,7 @@ import pytest
 from deltalake import DeltaTable
 from kafka import KafkaProducer
 from tests.lake.rows import sealed
-from tests.stream.life import Life, figures, wait
+from tests.stream.life import Life, figures, wait, wait_ended
 
 from agentmon.contracts.topics import FRONTEND
 from agentmon.errors import IncarnationError, LakeBusyError, OffsetsLostError
@@ -57,7 +57,7 @@ def test_another_process_on_the_lake_or_the_checkpoints_keeps_the_job_out(life: 
     with locked(place / ".writer.lock"):
         (place / ".writer.json").write_text(json.dumps({"pid": 4711, "host": "laptop", "since": "noon"}))
         with pytest.raises(LakeBusyError) as told, life.job() as running:
-            running.join()
+            wait_ended(running)
     assert f"{place} is being written by the job with pid 4711 on laptop since noon" in str(told.value)
     assert told.value.exit_code == 1
     assert not (life.settings.run / "job.json").exists(), "the word of the one that runs is left alone"
@@ -143,8 +143,7 @@ def somebody_waits_for(lock: Path) -> bool:
     return any("->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines())
 
 
-@contextmanager
-def cut_off_before(life: Life, table: str) -> Iterator[None]:
+def cut_off_before(life: Life, table: str) -> None:
     """A job that never gets any further than this table, and is then ended."""
     reached = []
 
@@ -154,7 +153,6 @@ def cut_off_before(life: Life, table: str) -> Iterator[None]:
             raise RuntimeError(f"killed before {table}")
 
     with life.job(before_write=die):
-        yield
         wait(lambda: bool(reached), f"a batch to reach {table}")
 
 
@@ -165,11 +163,11 @@ def is_half_done(lake: str) -> bool:
 def test_a_half_done_batch_is_finished_without_a_checkpoint_and_beside_archived_rows(life: Life, audit: Audit) -> None:
     """What was archived or purged since is not read again, what was stored is not stored twice."""
     life.make_topic("agent.thoughts")
-    with cut_off_before(life, "thoughts"):
-        life.send("agent.thoughts", 4, thought="hm")
-        life.send("agent.actions", 4, tool="sed")
-        # Both in one batch, or the thoughts alone: then the actions follow with the batch that finishes them.
+    life.send("agent.thoughts", 4, thought="hm")
+    life.send("agent.actions", 4, tool="sed")
+    cut_off_before(life, "thoughts")
     lake = life.settings.lake
+    assert is_half_done(lake)
     DeltaTable(f"{lake}/actions").delete("kafka_offset < 3")
     topic_id = describe(life.connection).topics["agent.actions"].topic_id
     taken = {"kafka_topic_id": topic_id, "query_id": "nightly"}
@@ -191,7 +189,7 @@ def test_offsets_that_kafka_dropped_unread_stop_the_job_until_accepted(life: Lif
     life.send("agent.actions", 10, tool="grep")
     life.drop_records("agent.actions", before=16)
     with pytest.raises(OffsetsLostError) as told, life.job() as running:
-        running.join()
+        wait_ended(running)
     assert "agent.actions[0] 10..15 (6 offsets)" in str(told.value)
     assert ACCEPT_LOSS in str(told.value)
     assert told.value.exit_code == 1
@@ -207,32 +205,39 @@ def test_a_half_done_batch_that_kafka_has_dropped_in_part(
 ) -> None:
     """And that is fetched in steps: as a whole it could be more than the memory takes."""
     monkeypatch.setattr("agentmon.stream.job._MICRO_BATCH", 2)
-    with cut_off_before(life, "thoughts"):  # without a flag: the loss before is on record
-        life.send("agent.thoughts", 10, thought="hm")
+    life.send("agent.thoughts", 10, thought="hm")
+    cut_off_before(life, "summaries")  # without a flag: the loss before is on record
+    assert is_half_done(life.settings.lake)
     life.drop_records("agent.thoughts", before=9)
     with pytest.raises(OffsetsLostError, match=r"agent.thoughts\[0\] 4..8 \(5 offsets\)"), life.job() as running:
-        running.join()
+        wait_ended(running)
     with life.job(accept_loss=True) as running:
         life.wait_sealed("agent.thoughts", 9, running)
     code, rows = audit()
     assert code == 0
-    assert figures(rows["agent.thoughts"], "stored", "lost", "holes", "repeats", "pending") == [(9, 5, 0, 0, 0)]
+    assert figures(rows["agent.thoughts"], "stored", "lost", "holes", "repeats", "pending") == [(14, 0, 0, 0, 0)]
+    assert life.rows("SELECT sum(thoughts) FROM summaries") == [(14,)], "what the table had got is in figures too"
 
 
 def test_a_topic_made_anew_while_the_job_runs_stops_it_until_accepted(life: Life, audit: Audit) -> None:
     """However long it was away: the job has gone on without it by then."""
     old = Path(life.settings.checkpoints) / "old"
+    job = life.settings.run / "job.json"
 
     def rounds() -> list[str]:
         return sorted(folder.name for folder in old.glob("monitor-*"))
 
+    before_it = rounds()
+
     def remade(running: threading.Thread) -> None:
+        wait(lambda: rounds() != before_it, "the job to begin")
+        wait(lambda: json.loads(job.read_text())["state"] == "running", "the job to read")
         before = rounds()
         life.delete_topic("agent.later")
         wait(lambda: rounds() != before, "the job to go on without the topic")
         life.make_topic("agent.later", partitions=2)
         life.send("agent.later", 2, type="y")
-        running.join()
+        wait_ended(running)
 
     with pytest.raises(IncarnationError) as told, life.job() as running:
         remade(running)
@@ -266,7 +271,7 @@ def test_a_wiped_broker_under_the_lake_stops_the_job_until_accepted(life: Life, 
     life.make_topic("agent.actions")
     life.send("agent.actions", 3, tool="grep")
     with pytest.raises(IncarnationError, match=f"another Kafka cluster .*{ACCEPT_NEW_TOPICS}"), life.job() as running:
-        running.join()
+        wait_ended(running)
     with life.job(accept_new_topics=True) as running:
         life.wait_sealed("agent.actions", 3, running)
     code, rows = audit()

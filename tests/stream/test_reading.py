@@ -83,7 +83,7 @@ def test_nobody_has_caught_up_while_a_process_is_behind(broker: Settings, new_to
     for partition, count in enumerate((1_900, 40)):
         send(broker, topic, count, partition, batch_size=1)  # a batch a message: pieces of 500, 500, 500, 400
     with readers(broker, topic, partitions=2, most=1_000) as made:
-        _, slow = sorted(children(), key=lambda child: child.pid)
+        slow = psutil.Process(made._processes[1]._process.pid)
         slow.suspend()
         coming = made.until({(topic, 0): 1_900, (topic, 1): 40}, {topic: "id"}, T0)
         rows = [next(coming), next(coming)]

@@ -95,7 +95,9 @@ def test_a_lake_of_an_older_version_goes_on_with_every_offset_once(
         assert {field.name for field in there.schema().fields} == set(table.column_names), table.name
         kept = {} if table.name in LATER_TABLES else OLDER_PROPERTIES
         assert there.metadata().configuration == {**table.properties, **kept}, table.name
-    kept = [json.loads(found.read_text())["id"] for found in Path(life.settings.checkpoints).glob("old/*/metadata")]
+    kept = [
+        json.loads(found.read_text())["id"] for found in Path(life.settings.checkpoints).glob("old/lake-*/metadata")
+    ]
     assert kept == [old]
     query = "SELECT span_id, count(*), sum(cost_usd) FROM actions GROUP BY 1 ORDER BY 1 NULLS FIRST"
     assert life.rows(query) == [(None, 5, None), ("new", 5, 1.0)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -132,4 +133,4 @@ def test_a_log_without_checkpoints_and_a_commit_from_the_future(
     schema = pa.schema([*fields, pa.field("event_date", pa.date32())])
     write_deltalake(ledger, pa.table(rows, schema), mode="append", schema_mode="merge")
     [late] = [one for one in checks.lake(settings) if one.level == WARNING]
-    assert "600 s ahead" in late.what or "599 s ahead" in late.what
+    assert re.search(r"(5[5-9]\d|600) s ahead", late.what)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+from tests.builders import parsed, row
 
 from agentmon.errors import IncarnationError, OffsetsLostError
 from agentmon.lake.ledger import Position
 from agentmon.stream.batch import Batch, Range, now, parse_offsets, ranges_between, render_offsets
-from agentmon.stream.resume import ACCEPT_LOSS, ACCEPT_NEW_TOPICS, plan, still_there
+from agentmon.stream.kept import ranges_of
+from agentmon.stream.resume import ACCEPT_LOSS, ACCEPT_NEW_TOPICS, plan, still_there, without
 
 IDS = {"agent.actions": "id-1"}
 
@@ -74,6 +78,21 @@ def test_only_what_kafka_still_has_can_be_done_again() -> None:
     ranges = (Range("agent.actions", "id-1", 0, 5, 15), Range("agent.actions", "id-0", 1, 0, 5))
     batch = Batch("q", 1, ranges, now(), "c")
     assert still_there(batch, IDS, {("agent.actions", 0): (10, 12)}) == (Range("agent.actions", "id-1", 0, 10, 12),)
+
+
+def test_ranges_without_others() -> None:
+    one, other = Range("agent.actions", "id-1", 0, 5, 15), Range("agent.actions", "id-1", 1, 0, 5)
+    taken = [one._replace(start=5, end=6), one._replace(start=9, end=12), one._replace(topic_id="id-0"), other]
+    assert without([one, other], taken) == (one._replace(start=6, end=9), one._replace(start=12, end=15))
+    assert without([one], []) == (one,)
+    assert without([one], [one]) == ()
+
+
+def test_rows_tell_their_ranges() -> None:
+    rows = parsed(*(row(offset=n) for n in (3, 1, 2, 7)), row("thoughts", offset=4, kafka_topic="agent.actions"))
+    of = partial(Range, "agent.actions", "id", 0)
+    assert ranges_of(rows) == [of(1, 5), of(7, 8)]
+    assert ranges_of({}) == []
 
 
 def test_a_batch_survives_being_written_down() -> None:

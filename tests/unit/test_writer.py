@@ -32,8 +32,16 @@ class Written:
         self.batches: list[int] = []
         self._written = Event()
         self._end = 0
-        self.writer = LakeWriter(Store(settings), "run", {PLACE: 0}, self._on_stored, interval_s=3_600, max_rows=100)
+        self.held: Event | None = None  # a batch waits for it before it is written
+        self.is_writing = Event()
+        store = Store(settings, before_write=self._before_write)
+        self.writer = LakeWriter(store, "run", {PLACE: 0}, self._on_stored, interval_s=3_600, max_rows=100)
         self.writer.start()
+
+    def _before_write(self, table: str) -> None:
+        self.is_writing.set()
+        if self.held is not None:
+            assert self.held.wait(20)
 
     def _on_stored(self, batch: Batch, *_: object) -> None:
         self.batches.append(batch.messages)
@@ -66,6 +74,18 @@ def written(tmp_path: Path) -> Iterator[Written]:
 
 def test_what_is_left_of_a_backlog_does_not_wait_for_more(written: Written) -> None:
     written.add(30, caught_up=False)
+    written.add(2, caught_up=True)
+    assert written.next() == 32
+
+
+def test_what_is_left_of_a_backlog_that_came_while_a_batch_was_written_does_not_wait_either(written: Written) -> None:
+    written.is_writing.clear()
+    written.held = Event()
+    written.add(100, caught_up=True)
+    assert written.is_writing.wait(20)
+    written.add(30, caught_up=False)
+    written.held.set()
+    assert written.next() == 100
     written.add(2, caught_up=True)
     assert written.next() == 32
 

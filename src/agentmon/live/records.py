@@ -49,8 +49,8 @@ def records_within(settings: Settings, place: Place, ranges: Ranges, timeout_s: 
 def sent_at(settings: Settings, positions: Mapping[Place, int], timeout_s: float = 3.0) -> float | None:
     """When the oldest record at these positions was sent, seconds since 1970; None where none is there in time."""
     oldest: dict[Place, float] = {}
-    end_of_time = time.monotonic() + timeout_s
     with _consumer(settings) as consumer:
+        end_of_time = time.monotonic() + timeout_s
         waiting = {TopicPartition(*place): offset for place, offset in positions.items()}
         consumer.assign(list(waiting))
         for partition, offset in waiting.items():

@@ -147,6 +147,8 @@ class LiveReader:
             if place.topic != FRONTEND:
                 skipped += start - wanted
             consumer.seek(place, start)
+            # Also of one that brings nothing: it goes on from here when Kafka is back, not from its beginning.
+            self._positions[place.topic, place.partition] = start
         for place, position in kept.items():
             consumer.seek(place, position)
         self._joined, self._has_joined = there, True

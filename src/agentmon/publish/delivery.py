@@ -221,9 +221,10 @@ class Delivery:
 
     def _work(self) -> None:
         if self._link is None:
-            from agentmon.publish.kafka import Link  # takes half a second: not the agent's
+            with lifetime.loading:
+                from agentmon.publish.kafka import Link  # takes half a second: not the agent's
 
-            self._link = Link(self._settings)
+                self._link = Link(self._settings)
         if not self._link.is_open:
             self._link.open()
             lifetime.be_first_at_exit()  # the client has an exit handler too, which would close it before our last flush

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - else it is imported when a broker's name is looked up: see lifetime.loading
 import logging
+import socket
+from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaProducer
@@ -39,6 +42,9 @@ class Link:
         self._settings = settings
         self._producer: Any = None
         self._topics: set[str] = set()
+        with suppress(OSError):
+            # The C library loads what it looks names up with at the first one: see lifetime.loading.
+            socket.getaddrinfo("localhost", None)
 
     @property
     def is_open(self) -> bool:

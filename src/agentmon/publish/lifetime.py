@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import threading
 import time
 import weakref
 from typing import Any, Protocol
@@ -24,6 +25,12 @@ everybody: weakref.WeakSet[Guest] = weakref.WeakSet()
 #: Those whose thread runs: to be closed at the end.
 running: set[Guest] = set()
 _forking: list[Guest] = []
+#: Held by a thread of ours while it loads modules, Python's or the C library's. A fork waits for it: the lock of what is
+#: half loaded would stay with a thread that the child does not have.
+loading = threading.Lock()
+_held: list[threading.Lock] = []
+#: For so long: it ends by itself, unless it waits for the very import that forks.
+_LOAD_S = 5.0
 #: Clients of the parent, in a forked child: never used there, and never collected, which would close connections.
 _never_collected: list[Any] = []
 
@@ -42,6 +49,8 @@ def _close_all() -> None:
 
 
 def _before_fork() -> None:
+    if loading.acquire(timeout=_LOAD_S):
+        _held.append(loading)
     _forking[:] = everybody
     for guest in _forking:
         guest.hold()
@@ -51,9 +60,14 @@ def _after_fork_in_parent() -> None:
     for guest in _forking:
         guest.let_go()
     _forking.clear()
+    while _held:
+        _held.pop().release()
 
 
 def _after_fork_in_child() -> None:
+    _held.clear()
+    if loading.locked():
+        loading.release()
     _never_collected.extend(guest.after_fork() for guest in _forking)
     _forking.clear()
 

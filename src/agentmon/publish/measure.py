@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from agentmon.contracts.measures import bucket_of, quantile
+from agentmon.publish import lifetime
 
 if TYPE_CHECKING:
     import psutil
@@ -101,7 +102,8 @@ class Process:
 
     def read(self) -> dict[str, float | None]:
         """memory_bytes (resident, shared pages counted in each), cpu_percent of one core since the last reading."""
-        import psutil
+        with lifetime.loading:
+            import psutil
 
         if self._me is None:
             self._me = psutil.Process(os.getpid())

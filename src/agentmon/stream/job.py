@@ -35,12 +35,13 @@ from agentmon.stream.batch import Batch, Range, now
 from agentmon.stream.columns import read_batch
 from agentmon.stream.compact import Compactor
 from agentmon.stream.kafka import KafkaView
+from agentmon.stream.kept import kept_rows, ranges_of
 from agentmon.stream.locks import FileLock, hold_alone
 from agentmon.stream.monitor import NAME, MonitorQuery
 from agentmon.stream.parsed import joined
 from agentmon.stream.progress import Listener, ProgressFile
 from agentmon.stream.repeats import move_repeats
-from agentmon.stream.resume import Plan, gone, plan, still_there, unsealed_batch
+from agentmon.stream.resume import Plan, gone, plan, still_there, unsealed_batch, without
 from agentmon.stream.source import read_ranges
 from agentmon.stream.status import JobStatus
 from agentmon.stream.store import Store, Stored
@@ -136,7 +137,7 @@ class Job:
             # Not before: a job that is refused leaves the word of the one that runs alone.
             self._status.write("starting")
             create_missing(self._settings.lake)
-            commit_lock = self._commit_lock()
+            commit_lock = self._commit_lock(held)
             self._compactor = Compactor(self._settings, commit_lock)
             self._keep_going(commit_lock)
             self._kafka.close()
@@ -167,10 +168,11 @@ class Job:
         for folder, what in places or [(self._settings.run, "the lake of")]:
             held.callback(hold_alone(folder, what).close)
 
-    def _commit_lock(self) -> CommitLock:
+    def _commit_lock(self, held: ExitStack) -> CommitLock:
         if not is_local(self._settings.lake):
             return nullcontext
         lock = FileLock(local_path(self._settings.lake) / ".commit.lock")
+        held.callback(lock.close)
         return lock.held
 
     def _one_round(self) -> None:
@@ -226,14 +228,19 @@ class Job:
 
     def _finish(self, batch: Batch, topic_ids: dict[str, str], offsets: dict[Place, tuple[int, int]]) -> None:
         left = still_there(batch, topic_ids, offsets)
+        missing = gone(batch, left)
         log.info("finishing a batch of %d messages that an earlier run left half done", batch.messages)
         note = "half stored when Kafka dropped it or its topic was made anew"
-        if left:
-            self._put_on_record(gone(batch, left), batch.cluster_id, note)
-            again = Batch(batch.query_id, batch.batch_id, left, batch.ingest_time, batch.cluster_id)
+        # What a table has got already needs no Kafka to be counted.
+        kept = kept_rows(self._settings.lake, missing)
+        lost = without(missing, ranges_of(kept))
+        ranges = without(batch.ranges, lost)
+        if ranges:
+            self._put_on_record(lost, batch.cluster_id, note)
+            again = Batch(batch.query_id, batch.batch_id, ranges, batch.ingest_time, batch.cluster_id)
             came = read_ranges(self._settings, left, self._most)
-            parsed = joined(read_batch(messages, self._settings, again) for messages in came)
-            self._store.store(move_repeats(parsed, self._settings.lake, left), again)
+            parsed = joined([*(read_batch(messages, self._settings, again) for messages in came), kept])
+            self._store.store(move_repeats(parsed, self._settings.lake, batch.ranges), again)
         else:
             self._store.note(batch, "lost", note)
 

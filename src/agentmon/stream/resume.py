@@ -128,3 +128,16 @@ def gone(batch: Batch, left: Sequence[Range]) -> tuple[Range, ...]:
         there = kept.get((r.topic_id, r.partition), r._replace(start=r.end))
         missing += [r._replace(end=there.start), r._replace(start=there.end)]
     return tuple(r for r in missing if r.start < r.end)
+
+
+def without(ranges: Iterable[Range], others: Iterable[Range]) -> tuple[Range, ...]:
+    """What is left of ranges without these others, which do not overlap each other."""
+    left = []
+    for r in ranges:
+        at = r.start
+        for other in sorted(others):
+            if other[:3] == r[:3] and at <= other.start < r.end:
+                left.append(r._replace(start=at, end=other.start))
+                at = other.end
+        left.append(r._replace(start=at))
+    return tuple(r for r in left if r.start < r.end)

@@ -60,6 +60,7 @@ class Pile:
     parts: list[Part] = field(default_factory=list)
     begun: float = field(default_factory=time.monotonic)
     is_over: bool = False  # what comes next has another ingest_time
+    ends_backlog: bool = False  # known once it is taken to be written
 
     @property
     def rows(self) -> int:
@@ -178,6 +179,9 @@ class LakeWriter(threading.Thread):
                     wait_s = pile.begun + (self._interval_s + _REST_S if self._batches else 0) - time.monotonic()
                     is_due = pile.is_over or self._ends_backlog(pile) or self._is_full(pile)
                     if is_due or self._hurried or self._stopping or wait_s <= 0:
+                        # Now: what is added while it is written belongs to the next.
+                        pile.ends_backlog = self._ends_backlog(pile)
+                        self._was_behind = not pile.parts[-1].caught_up
                         self._pile, self._writing = None, True
                         self._changed.notify_all()
                         return pile
@@ -191,16 +195,14 @@ class LakeWriter(threading.Thread):
 
     def _commit(self, pile: Pile) -> None:
         last = pile.parts[-1]  # its topics are all that there were
-        ends_backlog = self._ends_backlog(pile)
         ranges = ranges_between(self._sealed, last.end, last.topic_ids)
         batch = Batch(self._query_id, self._batches, ranges, pile.ingest_time, last.cluster_id)
         rows = joined(part.rows for part in pile.parts)
         stored = self._store.store(rows, batch, _summaries(pile))
         self._batches += 1
-        self._was_behind = not last.caught_up
         self._sealed.update(last.end)
         self._on_stored(batch, stored, dict(self._sealed))
-        if ends_backlog:
+        if pile.ends_backlog:
             del rows
             pile.parts.clear()
             give_back()
