@@ -157,12 +157,18 @@ def _size(folder: Path) -> int:
     return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
 
 
+#: What can be asked for by itself; the half hour only with --steady.
+_PARTS = ("delays", "idle", "backlog", "steady", "publish")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--steady", type=float, default=0.0, help="seconds at 500 events/s (1800 for the full claim)")
-    parser.add_argument("--only", nargs="+", metavar="PART", help="publish, delays, idle, backlog; start comes always")
+    parser.add_argument(
+        "--only", nargs="+", choices=_PARTS, metavar="PART", help=f"{', '.join(_PARTS)}; start comes always"
+    )
     arguments = parser.parse_args()
     machine = f"{os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.system()} {platform.machine()}"
     lines: list[Line] = []

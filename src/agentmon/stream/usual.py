@@ -6,7 +6,8 @@ to contracts/'s reader, which is the definition.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -92,7 +93,8 @@ _ALL_ALIKE = bytes.maketrans(_DIGITS, b"0" * len(_DIGITS))
 #: three digits, so many are in a row.
 _LONG_NUMBER = b"0" * min(MAX_NUMBER_LENGTH // 3, 200)
 _LOOKED_AT = 10
-_AT_ONCE = 250  # messages: what numpy makes of more falls out of the caches, and is new pages each time
+#: Bytes: what numpy makes of more falls out of the caches, and from 128 KiB on glibc gives its memory back each time.
+_AT_ONCE = 100_000
 _USUAL_NUMBER = 24  # characters, at the most
 
 _IS_OF_NUMBERS, _IS_BEFORE_NUMBERS, _IS_AFTER_NUMBERS = map(_one_of, ("0123456789.-", f":,[{BLANKS}", f",]}}{BLANKS}"))
@@ -105,7 +107,7 @@ def usual(values: pa.BinaryArray, table: str, limits: Limits) -> tuple[Mask, lis
     decoder = _DECODERS.get(table)
     if decoder is None or not len(values):
         return np.zeros(len(values), bool), []
-    plain = np.concatenate([_plain(values.slice(at, _AT_ONCE), limits) for at in range(0, len(values), _AT_ONCE)])
+    plain = np.concatenate([_plain(piece, limits) for piece in _pieces(values)])
     told = values.to_pylist()
     if plain.all():
         try:
@@ -123,11 +125,23 @@ def _decoded(decode: Callable[[bytes], Usual], value: bytes) -> Usual | None:
         return None
 
 
+def _pieces(values: pa.BinaryArray) -> Iterator[pa.BinaryArray]:
+    """Of some _AT_ONCE bytes each, and one message more."""
+    ends = _ends(values)
+    cuts = np.searchsorted(ends, np.arange(ends[0], ends[-1], _AT_ONCE))
+    for first, last in pairwise(np.unique([0, *cuts, len(values)]).tolist()):
+        yield values.slice(first, last - first)
+
+
+def _ends(values: pa.BinaryArray) -> Any:
+    """Where messages begin and end in the buffer of all."""
+    return np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + len(values) + 1]
+
+
 def _plain(values: pa.BinaryArray, limits: Limits) -> Mask:
     """Where the limits need no second look; looked at all at once, which takes a fraction of one by one."""
-    _, offsets, data = values.buffers()
-    ends = np.frombuffer(offsets, np.int32)[values.offset : values.offset + len(values) + 1]
-    text = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
+    ends = _ends(values)
+    text = np.frombuffer(values.buffers()[2], np.uint8)[ends[0] : ends[-1]]
     ends = ends - ends[0]
     lengths = np.diff(ends)
     lower = text | _CASE
