@@ -57,11 +57,12 @@ def accepts(ip: str, port: int) -> bool:
         return False
 
 
-def free_port(ip: str = LOOPBACK) -> int:
-    """A port that nobody uses at this moment."""
+def free_port(ip: str = LOOPBACK, but_for: int | None = None) -> int:
+    """A port that nobody uses at this moment, and another than this, which somebody is about to."""
     with _socket(ip) as probe:
         probe.bind((ip, 0))
-        return int(probe.getsockname()[1])
+        port = int(probe.getsockname()[1])
+        return free_port(ip, but_for) if port == but_for else port
 
 
 def _can_bind(ip: str, port: int) -> bool:

@@ -197,7 +197,7 @@ def format_folder(java: Path, data: Path) -> None:
 def _properties(place: str, data: Path) -> str:
     return _PROPERTIES.format(
         loopback=LOOPBACK,
-        controller_port=free_port(),
+        controller_port=free_port(but_for=int(place.rpartition(":")[2])),
         listen=place,
         # The number, not the name: then nobody needs to resolve anything to reach it.
         advertised=place,
