@@ -158,7 +158,7 @@ def _size(folder: Path) -> int:
 
 
 #: What can be asked for by itself; the half hour only with --steady.
-_PARTS = ("delays", "idle", "backlog", "steady", "publish")
+_PARTS = ("start", "delays", "idle", "backlog", "steady", "publish")
 
 
 def main() -> int:
@@ -170,6 +170,8 @@ def main() -> int:
         "--only", nargs="+", choices=_PARTS, metavar="PART", help=f"{', '.join(_PARTS)}; start comes always"
     )
     arguments = parser.parse_args()
+    if "steady" in (arguments.only or ()) and not arguments.steady:
+        parser.error("for how long? --only steady takes --steady SECONDS too")
     machine = f"{os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.system()} {platform.machine()}"
     lines: list[Line] = []
     print(f"agentmon bench on {machine}", flush=True)

@@ -56,7 +56,7 @@ def follow(settings: Settings, timeout_s: float) -> list[Path]:
         paths = _publish(publisher)
         if not publisher.flush(timeout_s):
             raise KafkaUnreachable(
-                f"Kafka at {settings.bootstrap} has not taken the messages within {timeout_s:g} s; they are kept, and sent when it does"
+                f"Kafka at {settings.bootstrap} has not taken the messages within {timeout_s:g} s; they wait in {settings.home}, and the next publisher there sends them"
             )
         _listen(echo, paths, begun, time.monotonic() + timeout_s, settings)
     return paths

@@ -81,6 +81,14 @@ def test_selftest_without_kafka_is_one_line(
     assert capsys.readouterr().err.startswith("agentmon: Kafka at localhost:1 can't be used")
 
 
+def test_selftest_says_that_kafka_did_not_take_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("agentmon.publish.delivery.Delivery.flush", lambda self, timeout_s, **_: False)
+    assert run("selftest", "--timeout", "0.1") == 1
+    assert "has not taken the messages within 0.1 s; they wait in" in capsys.readouterr().err
+
+
 def test_selftest_names_the_hop(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """A broker without a job: everything is in Kafka and goes no further."""
     assert run("selftest", "--timeout", "15", "--json") == 1

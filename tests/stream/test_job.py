@@ -219,6 +219,39 @@ def test_a_half_done_batch_that_kafka_has_dropped_in_part(
     assert life.rows("SELECT sum(thoughts) FROM summaries") == [(14,)], "what the table had got is in figures too"
 
 
+def test_of_a_half_done_batch_that_kafka_has_dropped_only_what_no_table_has_is_lost(life: Life, audit: Audit) -> None:
+    life.make_topic("agent.mixed")
+    producer = KafkaProducer(**client_config(life.settings))
+    for value in (b'{"type": "x"}', b"no JSON") * 3:
+        producer.send("agent.mixed", value, b"mixed")
+    producer.close()
+    cut_off_before(life, "quarantine")
+    assert is_half_done(life.settings.lake)
+    life.drop_records("agent.mixed", before=6)
+    with life.job(accept_loss=True) as running:
+        life.wait_sealed("agent.mixed", 6, running)
+    assert not is_half_done(life.settings.lake)
+    code, rows = audit()
+    assert code == 0
+    assert figures(rows["agent.mixed"], "stored", "quarantined", "lost", "holes", "repeats") == [(3, 0, 3, 0, 0)]
+    assert life.rows("SELECT sum(other), sum(quarantined) FROM summaries WHERE agent_id = 'mixed'") == [(3, 0)]
+
+
+def test_what_is_lost_whole_is_on_record_and_in_no_figure(life: Life, audit: Audit) -> None:
+    life.make_topic("agent.gone")
+    life.send("agent.thoughts", 2, thought="kept", agent_id="kept")
+    life.send("agent.gone", 5, type="x", agent_id="gone")
+    cut_off_before(life, "events")
+    life.drop_records("agent.gone", before=5)
+    with life.job(accept_loss=True) as running:
+        life.wait_sealed("agent.thoughts", 16, running)
+    code, rows = audit()
+    assert code == 0
+    assert figures(rows["agent.gone"], "stored", "lost", "holes") == [(0, 5, 0)]
+    counted = "SELECT agent_id, sum(thoughts), sum(other) FROM summaries WHERE agent_id IN ('kept', 'gone') GROUP BY 1"
+    assert life.rows(counted) == [("kept", 2, 0)]
+
+
 def test_a_topic_made_anew_while_the_job_runs_stops_it_until_accepted(life: Life, audit: Audit) -> None:
     """However long it was away: the job has gone on without it by then."""
     old = Path(life.settings.checkpoints) / "old"

@@ -45,6 +45,8 @@ def test_rows_in_are_rows_out_and_all_ways_to_read_them_agree(monkeypatch: pytes
     few: dict[int, dict[str, Any]] = {}
     for first in range(0, len(sent), 3):
         few |= by_offset(reader.read(fetched.slice(first, 3)))
+    monkeypatch.setattr("agentmon.stream.usual._AT_ONCE", 100)
+    in_pieces = by_offset(reader.read(fetched))
     read_by_orjson = sum(json_text.read_plain_object(m["value"] or b"", MAX_DEPTH) is not None for m in sent)
     told_apart = Counter(is_usual(m) for m in sent)
     one_by_one = {m["offset"]: alone(m) for m in sent}
@@ -53,7 +55,7 @@ def test_rows_in_are_rows_out_and_all_ways_to_read_them_agree(monkeypatch: pytes
     assert sorted(many) == sorted(few) == list(range(len(sent)))
     assert len(sent) / 4 < read_by_orjson < len(sent), "both readers of single messages have to be tried"
     assert min(told_apart[True], told_apart[False]) > len(sent) / 5, "both ways of the reader of many have to be tried"
-    for quick in (one_by_one, many, few):
+    for quick in (one_by_one, many, few, in_pieces):
         differences = [(m, found) for m in sent if (found := differing(patient[m["offset"]], quick[m["offset"]]))]
         differences.sort(key=lambda d: len(d[0]["value"] or b""))
         assert not differences, f"{len(differences)} of {len(sent)}, the shortest:\n" + "\n".join(

@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from kafka import KafkaProducer
-from tests.builders import parsed, row
 
 from agentmon.lake.connection import open_lake
 from agentmon.lake.ledger import has_batch, read_positions
@@ -129,15 +128,3 @@ def test_a_table_that_can_not_be_written_leaves_no_files_of_the_others(
     monkeypatch.undo()
     store(home_settings, batch)
     assert figures(home_settings.lake)["offsets"] == [(0,), (1,), (2,), (3,)]
-
-
-def test_ranges_of_one_partition_have_messages_of_their_own(tmp_path: Path) -> None:
-    """Where a part between them is lost."""
-    settings = Settings(home=tmp_path)
-    create_missing(settings.lake)
-    ranges = (Range("agent.actions", "id", 0, 1, 3), Range("agent.actions", "id", 0, 5, 9))
-    rows = parsed(row(offset=2), row(offset=5), row("events", offset=6, kafka_topic="agent.actions"))
-    Store(settings).store(rows, Batch("query", 0, ranges, now(), "cluster"))
-    with open_lake(settings.lake, ()) as con:
-        found = con.execute("SELECT start_offset, messages FROM ledger ORDER BY ALL").fetchall()
-    assert found == [(1, 1), (5, 2)]

@@ -163,6 +163,7 @@ def test_a_broker_that_is_killed_and_back_is_waited_for(
     own_broker: tuple[Settings, Broker, int], terminal: Terminal
 ) -> None:
     settings, broker, port = own_broker
+    send(settings, "agent.thoughts", thought("long ago"))
     terminal.run("watch")
     terminal.until("live")
     process = broker.process()

@@ -10,7 +10,7 @@ from tests.builders import parsed, row
 from agentmon.errors import IncarnationError, OffsetsLostError
 from agentmon.lake.ledger import Position
 from agentmon.stream.batch import Batch, Range, now, parse_offsets, ranges_between, render_offsets
-from agentmon.stream.kept import ranges_of
+from agentmon.stream.kept import rows_in
 from agentmon.stream.resume import ACCEPT_LOSS, ACCEPT_NEW_TOPICS, plan, still_there, without
 
 IDS = {"agent.actions": "id-1"}
@@ -88,11 +88,12 @@ def test_ranges_without_others() -> None:
     assert without([one], [one]) == ()
 
 
-def test_rows_tell_their_ranges() -> None:
-    rows = parsed(*(row(offset=n) for n in (3, 1, 2, 7)), row("thoughts", offset=4, kafka_topic="agent.actions"))
-    of = partial(Range, "agent.actions", "id", 0)
-    assert ranges_of(rows) == [of(1, 5), of(7, 8)]
-    assert ranges_of({}) == []
+def test_rows_are_counted_by_range() -> None:
+    of = partial(Range, "agent.actions")
+    rows = parsed(*(row(offset=n) for n in (1, 2, 7)), row("thoughts", offset=4), row(offset=3, kafka_topic_id="id-0"))
+    ranges = [of("id", 0, 1, 5), of("id", 0, 6, 7), of("id", 1, 0, 9), of("id-0", 0, 3, 4)]
+    assert rows_in(ranges, rows) == dict(zip(ranges, (3, 0, 0, 1), strict=True))
+    assert rows_in(ranges, {}) == dict.fromkeys(ranges, 0)
 
 
 def test_a_batch_survives_being_written_down() -> None:

@@ -134,6 +134,8 @@ class LiveReader:
         fresh = there - self._joined
         if there == self._joined:
             return
+        for place in self._joined - there:  # its topic was deleted: what comes back under its name begins anew
+            self._positions.pop((place.topic, place.partition), None)
         kept = {place: consumer.position(place) for place in self._joined & there}
         consumer.assign(sorted(there))
         begins, ends = consumer.beginning_offsets(list(fresh)), consumer.end_offsets(list(fresh))

@@ -221,7 +221,7 @@ class Delivery:
 
     def _work(self) -> None:
         if self._link is None:
-            with lifetime.loading:
+            with lifetime.loading():
                 from agentmon.publish.kafka import Link  # takes half a second: not the agent's
 
                 self._link = Link(self._settings)

@@ -7,6 +7,8 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 
@@ -25,14 +27,27 @@ everybody: weakref.WeakSet[Guest] = weakref.WeakSet()
 #: Those whose thread runs: to be closed at the end.
 running: set[Guest] = set()
 _forking: list[Guest] = []
-#: Held by a thread of ours while it loads modules, Python's or the C library's. A fork waits for it: the lock of what is
-#: half loaded would stay with a thread that the child does not have.
-loading = threading.Lock()
+_loading = threading.Lock()
 _held: list[threading.Lock] = []
 #: For so long: it ends by itself, unless it waits for the very import that forks.
 _LOAD_S = 5.0
 #: Clients of the parent, in a forked child: never used there, and never collected, which would close connections.
 _never_collected: list[Any] = []
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """While modules are loaded, Python's or the C library's. A fork waits for it, if not for ever.
+
+    The lock of what is half loaded would stay with a thread that the child does not have.
+    """
+    is_alone = _loading.acquire(timeout=_LOAD_S)
+    try:
+        yield
+    finally:
+        if is_alone:
+            with suppress(RuntimeError):  # whatever is loaded has forked, and this is the child
+                _loading.release()
 
 
 def be_first_at_exit() -> None:
@@ -49,11 +64,13 @@ def _close_all() -> None:
 
 
 def _before_fork() -> None:
-    if loading.acquire(timeout=_LOAD_S):
-        _held.append(loading)
-    _forking[:] = everybody
-    for guest in _forking:
-        guest.hold()
+    try:
+        if _loading.acquire(timeout=_LOAD_S):
+            _held.append(_loading)
+    finally:  # it forks whatever a signal's handler raises here
+        _forking[:] = everybody
+        for guest in _forking:
+            guest.hold()
 
 
 def _after_fork_in_parent() -> None:
@@ -66,8 +83,8 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     _held.clear()
-    if loading.locked():
-        loading.release()
+    if _loading.locked():
+        _loading.release()
     _never_collected.extend(guest.after_fork() for guest in _forking)
     _forking.clear()
 

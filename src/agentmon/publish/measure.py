@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from agentmon.contracts.measures import bucket_of, quantile
@@ -102,8 +104,10 @@ class Process:
 
     def read(self) -> dict[str, float | None]:
         """memory_bytes (resident, shared pages counted in each), cpu_percent of one core since the last reading."""
-        with lifetime.loading:
-            import psutil
+        if "psutil" not in sys.modules:
+            with lifetime.loading():
+                import_module("psutil")
+        import psutil
 
         if self._me is None:
             self._me = psutil.Process(os.getpid())

@@ -35,7 +35,7 @@ from agentmon.stream.batch import Batch, Range, now
 from agentmon.stream.columns import read_batch
 from agentmon.stream.compact import Compactor
 from agentmon.stream.kafka import KafkaView
-from agentmon.stream.kept import kept_rows, ranges_of
+from agentmon.stream.kept import kept_rows, rows_in
 from agentmon.stream.locks import FileLock, hold_alone
 from agentmon.stream.monitor import NAME, MonitorQuery
 from agentmon.stream.parsed import joined
@@ -231,10 +231,12 @@ class Job:
         missing = gone(batch, left)
         log.info("finishing a batch of %d messages that an earlier run left half done", batch.messages)
         note = "half stored when Kafka dropped it or its topic was made anew"
-        # What a table has got already needs no Kafka to be counted.
+        # What a table has got already needs no Kafka to be counted. Figures come after all messages: then none is lost.
         kept = kept_rows(self._settings.lake, missing)
-        lost = without(missing, ranges_of(kept))
-        ranges = without(batch.ranges, lost)
+        found = rows_in(missing, kept)
+        are_all = self._store.has_figures(batch)
+        lost = tuple(r for r in missing if not are_all and found[r] < r.end - r.start)
+        ranges = without(batch.ranges, (r for r in lost if not found[r]))
         if ranges:
             self._put_on_record(lost, batch.cluster_id, note)
             again = Batch(batch.query_id, batch.batch_id, ranges, batch.ingest_time, batch.cluster_id)

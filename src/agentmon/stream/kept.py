@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import pyarrow.compute as pc
 
 from agentmon.lake.connection import open_lake, query
 from agentmon.stream.batch import Range
@@ -13,12 +15,16 @@ def kept_rows(lake: str, ranges: Sequence[Range]) -> Parsed:
     """Rows of messages within these ranges; of no table where there are no ranges. Raises NoLakeError."""
     if not ranges:
         return {}
-    bounds = [{"topic_id": r.topic_id, "partition": r.partition, "start": r.start, "end": r.end} for r in ranges]
+    bounds = {
+        "ranges": [{"topic_id": r.topic_id, "partition": r.partition, "start": r.start, "end": r.end} for r in ranges],
+        "first": min(r.start for r in ranges),
+        "last": max(r.end for r in ranges) - 1,
+    }
     with open_lake(lake, SCHEMAS) as con:
         return {
             name: con.execute(
                 query("stored_rows").format(table=name, columns=", ".join(f'"{column}"' for column in schema.names)),
-                {"ranges": bounds},
+                bounds,
             )
             .to_arrow_table()
             .cast(schema)
@@ -26,15 +32,12 @@ def kept_rows(lake: str, ranges: Sequence[Range]) -> Parsed:
         }
 
 
-def ranges_of(rows: Parsed) -> list[Range]:
-    """The offsets of these rows, those in a row as one range."""
-    found: list[Range] = []
-    if rows:
-        places = side_by_side(rows, ("kafka_topic", "kafka_topic_id", "kafka_partition", "kafka_offset")).drop("table")
-        for topic, topic_id, partition, offset in sorted(tuple(row.values()) for row in places.to_pylist()):
-            one = Range(topic, topic_id, partition, offset, offset + 1)
-            if found and found[-1]._replace(start=offset, end=offset + 1) == one and found[-1].end == offset:
-                found[-1] = found[-1]._replace(end=offset + 1)
-            else:
-                found.append(one)
-    return found
+def rows_in(ranges: Iterable[Range], rows: Parsed) -> dict[Range, int]:
+    """How many of the rows each range has."""
+    places = side_by_side(rows, ("kafka_topic_id", "kafka_partition", "kafka_offset"))
+    return {r: len(places.filter(_is_in(r))) for r in ranges}
+
+
+def _is_in(r: Range) -> pc.Expression:
+    is_place = (pc.field("kafka_topic_id") == r.topic_id) & (pc.field("kafka_partition") == r.partition)
+    return is_place & (pc.field("kafka_offset") >= r.start) & (pc.field("kafka_offset") < r.end)

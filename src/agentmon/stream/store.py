@@ -12,18 +12,17 @@ Invariants
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from agentmon.contracts.tables import TABLES
+from agentmon.contracts.topics import Place
 from agentmon.lake.partials import COUNTED, Partials
 from agentmon.settings import Settings
-from agentmon.stream.batch import Batch, Range, now
+from agentmon.stream.batch import Batch, now
 from agentmon.stream.parsed import Parsed, side_by_side
 from agentmon.stream.tables import Appender, Written
 
@@ -64,7 +63,7 @@ class Store:
                 counted = side_by_side(parsed, COUNTED)
                 chosen["summaries"] = self._partials.summaries(counted) if summaries is None else summaries
                 chosen["sessions"] = self._partials.sessions(counted)
-            messages = _messages(parsed, batch.ranges)
+            messages = _messages(parsed)
             for writing in written.values():
                 writing.result()
             with self._commit_lock():
@@ -92,6 +91,10 @@ class Store:
                 if future.exception() is None:
                     self._tables[name].discard(future.result())
 
+    def has_figures(self, batch: Batch) -> bool:
+        """Whether a batch that is not sealed has reached its figures, which come after all its messages."""
+        return self._tables["summaries"].has(batch)
+
     def note(self, batch: Batch, kind: str, note: str) -> None:
         """Enter the ranges of a batch into the ledger alone: what became of offsets that are not stored."""
         with self._commit_lock():
@@ -102,29 +105,17 @@ class Store:
         self._tables[table].append(rows, batch)
 
 
-def _messages(parsed: Parsed, ranges: Sequence[Range]) -> dict[Range, int]:
-    """Rows of each range: fewer than offsets where markers of transactions lie, or a topic is compacted."""
-    rows = side_by_side(parsed, ("kafka_topic", "kafka_partition", "kafka_offset"))
-    counted = rows.group_by(["kafka_topic", "kafka_partition"]).aggregate([([], "count_all")]).to_pylist()
-    in_place = {(row["kafka_topic"], row["kafka_partition"]): row["count_all"] for row in counted}
-    ranges_in = Counter((r.topic, r.partition) for r in ranges)
-    return {
-        r: in_place.get((r.topic, r.partition), 0) if ranges_in[r.topic, r.partition] == 1 else _count_in(rows, r)
-        for r in ranges
-    }
-
-
-def _count_in(rows: pa.Table, r: Range) -> int:
-    """Where a partition has several ranges: a part between them is lost."""
-    is_place = (pc.field("kafka_topic") == r.topic) & (pc.field("kafka_partition") == r.partition)
-    is_in = is_place & (pc.field("kafka_offset") >= r.start) & (pc.field("kafka_offset") < r.end)
-    return len(rows.filter(is_in))
+def _messages(parsed: Parsed) -> dict[Place, int]:
+    """Rows per topic and partition: fewer than offsets where markers of transactions lie, or a topic is compacted."""
+    places = side_by_side(parsed, ("kafka_topic", "kafka_partition"))
+    counted = places.group_by(["kafka_topic", "kafka_partition"]).aggregate([([], "count_all")]).to_pylist()
+    return {(row["kafka_topic"], row["kafka_partition"]): row["count_all"] for row in counted}
 
 
 def ledger_rows(
-    batch: Batch, kind: str, note: str | None = None, messages: Mapping[Range, int] | None = None
+    batch: Batch, kind: str, note: str | None = None, messages: Mapping[Place, int] | None = None
 ) -> pa.Table:
-    """The ledger's rows for the ranges of a batch; `messages` in each, where these are stored."""
+    """The ledger's rows for the ranges of a batch; `messages` in each partition, where these are stored."""
     at = now()
     constants: Mapping[str, object] = {
         "kind": kind,
@@ -141,7 +132,7 @@ def ledger_rows(
                 "kafka_partition": r.partition,
                 "start_offset": r.start,
                 "end_offset": r.end,
-                "messages": None if messages is None else messages[r],
+                "messages": None if messages is None else messages.get((r.topic, r.partition), 0),
                 **constants,
             }
             for r in batch.ranges
