@@ -257,7 +257,7 @@ def lake(settings: Settings) -> Iterator[Finding]:
             why = "every reader goes through each of them; the job writes a checkpoint every 50"
             what = f"{table}: {commits:,} commits in its log since the last checkpoint"
             yield Finding(WARNING, what, why, "agentmon up, and see the job's log if this stays")
-    if health.last_commit and (ahead := (health.last_commit - datetime.now(UTC)).total_seconds()) > SKEW_S:
+    if health.last_commit and (ahead := health.last_commit.timestamp() - time.time()) > SKEW_S:
         yield _ahead(f"the lake's last commit is dated {ahead:,.0f} s ahead of this machine's clock")
     for agent, count in health.clamped:
         why = "its clock is off: Kafka's time was taken instead"

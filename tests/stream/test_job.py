@@ -237,6 +237,21 @@ def test_of_a_half_done_batch_that_kafka_has_dropped_only_what_no_table_has_is_l
     assert life.rows("SELECT sum(other), sum(quarantined) FROM summaries WHERE agent_id = 'mixed'") == [(3, 0)]
 
 
+def test_of_a_half_done_batch_that_has_its_figures_nothing_is_lost(life: Life, audit: Audit) -> None:
+    life.make_topic("agent.counted")
+    life.send("agent.counted", 5, type="x", agent_id="counted")
+    cut_off_before(life, "ledger")
+    assert is_half_done(life.settings.lake)
+    life.drop_records("agent.counted", before=5)
+    with life.job(accept_loss=True) as running:
+        life.wait_sealed("agent.counted", 5, running)
+    assert not is_half_done(life.settings.lake)
+    code, rows = audit()
+    assert code == 0
+    assert figures(rows["agent.counted"], "stored", "lost", "holes", "repeats") == [(5, 0, 0, 0)]
+    assert life.rows("SELECT sum(other) FROM summaries WHERE agent_id = 'counted'") == [(5,)]
+
+
 def test_what_is_lost_whole_is_on_record_and_in_no_figure(life: Life, audit: Audit) -> None:
     life.make_topic("agent.gone")
     life.send("agent.thoughts", 2, thought="kept", agent_id="kept")

@@ -11,7 +11,7 @@ from agentmon.errors import IncarnationError, OffsetsLostError
 from agentmon.lake.ledger import Position
 from agentmon.stream.batch import Batch, Range, now, parse_offsets, ranges_between, render_offsets
 from agentmon.stream.kept import rows_in
-from agentmon.stream.resume import ACCEPT_LOSS, ACCEPT_NEW_TOPICS, plan, still_there, without
+from agentmon.stream.resume import ACCEPT_LOSS, ACCEPT_NEW_TOPICS, plan, settle, still_there, without
 
 IDS = {"agent.actions": "id-1"}
 
@@ -86,6 +86,26 @@ def test_ranges_without_others() -> None:
     assert without([one, other], taken) == (one._replace(start=6, end=9), one._replace(start=12, end=15))
     assert without([one], []) == (one,)
     assert without([one], [one]) == ()
+
+
+@pytest.mark.parametrize(
+    ("found", "has_figures", "sealed", "lost"),
+    [
+        ((3, 4), False, (0, 1), ()),
+        ((3, 1), False, (0, 1), (1,)),
+        ((0, 4), False, (1,), (0,)),
+        ((0, 0), False, (), (0, 1)),
+        ((0, 1), True, (0, 1), ()),
+    ],
+    ids=["all kept", "part kept", "one kept", "none kept", "what is missing never was a message"],
+)
+def test_of_a_half_done_batch_only_what_no_table_has_is_lost(
+    found: tuple[int, int], has_figures: bool, sealed: tuple[int, ...], lost: tuple[int, ...]
+) -> None:
+    ranges = (Range("agent.actions", "id-1", 0, 5, 8), Range("agent.actions", "id-1", 1, 0, 4))
+    batch = Batch("q", 1, ranges, now(), "c")
+    settled = settle(batch, ranges, dict(zip(ranges, found, strict=True)), has_figures=has_figures)
+    assert settled == (tuple(ranges[n] for n in sealed), tuple(ranges[n] for n in lost))
 
 
 def test_rows_are_counted_by_range() -> None:

@@ -41,7 +41,7 @@ from agentmon.stream.monitor import NAME, MonitorQuery
 from agentmon.stream.parsed import joined
 from agentmon.stream.progress import Listener, ProgressFile
 from agentmon.stream.repeats import move_repeats
-from agentmon.stream.resume import Plan, gone, plan, still_there, unsealed_batch, without
+from agentmon.stream.resume import Plan, plan, settle, still_there, unsealed_batch, without
 from agentmon.stream.source import read_ranges
 from agentmon.stream.status import JobStatus
 from agentmon.stream.store import Store, Stored
@@ -228,23 +228,20 @@ class Job:
 
     def _finish(self, batch: Batch, topic_ids: dict[str, str], offsets: dict[Place, tuple[int, int]]) -> None:
         left = still_there(batch, topic_ids, offsets)
-        missing = gone(batch, left)
         log.info("finishing a batch of %d messages that an earlier run left half done", batch.messages)
-        note = "half stored when Kafka dropped it or its topic was made anew"
-        # What a table has got already needs no Kafka to be counted. Figures come after all messages: then none is lost.
+        # What a table has got already needs no Kafka to be counted.
+        missing = without(batch.ranges, left)
         kept = kept_rows(self._settings.lake, missing)
-        found = rows_in(missing, kept)
-        are_all = self._store.has_figures(batch)
-        lost = tuple(r for r in missing if not are_all and found[r] < r.end - r.start)
-        ranges = without(batch.ranges, (r for r in lost if not found[r]))
-        if ranges:
-            self._put_on_record(lost, batch.cluster_id, note)
-            again = Batch(batch.query_id, batch.batch_id, ranges, batch.ingest_time, batch.cluster_id)
-            came = read_ranges(self._settings, left, self._most)
-            parsed = joined([*(read_batch(messages, self._settings, again) for messages in came), kept])
-            self._store.store(move_repeats(parsed, self._settings.lake, batch.ranges), again)
-        else:
+        end = settle(batch, missing, rows_in(missing, kept), has_figures=self._store.has_figures(batch))
+        note = "half stored when Kafka dropped it or its topic was made anew"
+        if not end.sealed:
             self._store.note(batch, "lost", note)
+            return
+        self._put_on_record(end.lost, batch.cluster_id, note)
+        again = Batch(batch.query_id, batch.batch_id, end.sealed, batch.ingest_time, batch.cluster_id)
+        came = read_ranges(self._settings, left, self._most)
+        parsed = joined([*(read_batch(messages, self._settings, again) for messages in came), kept])
+        self._store.store(move_repeats(parsed, self._settings.lake, batch.ranges), again)
 
     @contextmanager
     def _running(self, start: Offsets) -> Iterator[tuple[MonitorQuery, StreamingQuery]]:

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from agentmon.contracts.tables import TABLES
 from agentmon.contracts.topics import Offsets, Place, is_read
 from agentmon.errors import IncarnationError, OffsetsLostError
+from agentmon.lake import ranges as offset_ranges
 from agentmon.lake.files import newest_commits
 from agentmon.lake.ledger import Position
 from agentmon.stream.batch import Batch, Range
@@ -120,24 +122,31 @@ def still_there(batch: Batch, topic_ids: Mapping[str, str], offsets: Bounds) -> 
     return tuple(kept)
 
 
-def gone(batch: Batch, left: Sequence[Range]) -> tuple[Range, ...]:
-    """The part of a batch's ranges that `still_there` leaves out."""
-    kept = {(r.topic_id, r.partition): r for r in left}
-    missing = []
-    for r in batch.ranges:
-        there = kept.get((r.topic_id, r.partition), r._replace(start=r.end))
-        missing += [r._replace(end=there.start), r._replace(start=there.end)]
-    return tuple(r for r in missing if r.start < r.end)
-
-
 def without(ranges: Iterable[Range], others: Iterable[Range]) -> tuple[Range, ...]:
-    """What is left of ranges without these others, which do not overlap each other."""
-    left = []
-    for r in ranges:
-        at = r.start
-        for other in sorted(others):
-            if other[:3] == r[:3] and at <= other.start < r.end:
-                left.append(r._replace(start=at, end=other.start))
-                at = other.end
-        left.append(r._replace(start=at))
-    return tuple(r for r in left if r.start < r.end)
+    """What is left of ranges without these others."""
+    taken: dict[tuple[str, str, int], list[offset_ranges.Range]] = {}
+    for other in others:
+        taken.setdefault(other[:3], []).append((other.start, other.end))
+    return tuple(
+        r._replace(start=start, end=end)
+        for r in ranges
+        for start, end in offset_ranges.without([(r.start, r.end)], offset_ranges.united(taken.get(r[:3], ())))
+    )
+
+
+class Settled(NamedTuple):
+    """What becomes of a half-done batch that Kafka dropped in part: `sealed` of its ranges, none where nothing is left; `lost`."""
+
+    sealed: tuple[Range, ...]
+    lost: tuple[Range, ...]
+
+
+def settle(batch: Batch, missing: Iterable[Range], found: Mapping[Range, int], *, has_figures: bool) -> Settled:
+    """Which of a batch's ranges are sealed, and which are lost.
+
+    `missing` is what Kafka no longer has, `found` how many of its messages the tables have; of a batch that has reached
+    its figures, which come after all messages, they have them all. Where some are found the whole range is sealed: the
+    ledger counts its messages, and has it as lost too.
+    """
+    lost = () if has_figures else tuple(r for r in missing if found[r] < r.end - r.start)
+    return Settled(without(batch.ranges, (r for r in lost if not found[r])), lost)
