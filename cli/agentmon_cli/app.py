@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from agentmon import __version__
 from agentmon.errors import SettingError
 
 #: Each has `register(app)`; in the order of the help.
@@ -46,6 +47,12 @@ def build() -> typer.Typer:
     return app
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"agentmon {__version__}\n")
+        raise typer.Exit
+
+
 def _settings(
     home: Annotated[
         str | None, typer.Option("--home", metavar="FOLDER", help="Short for --set AGENTMON_HOME=FOLDER.")
@@ -53,6 +60,9 @@ def _settings(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting, for this command only.")
     ] = None,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     told = [*([f"AGENTMON_HOME={home}"] if home else []), *(settings or [])]
     flags.clear()

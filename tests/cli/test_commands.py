@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,6 +81,10 @@ def test_help_says_what_it_does(agentmon: Callable[..., Ran], tmp_path: Path, co
     ran = agentmon(tmp_path, command, "--help")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert f"agentmon {command}" in ran.stdout
+
+
+def test_the_version(agentmon: Callable[..., Ran], tmp_path: Path) -> None:
+    assert agentmon(tmp_path, "--version") == (0, f"agentmon {version('agentmon-stream')}\n", "")
 
 
 @pytest.mark.parametrize("name", [name for name, command in TYPED.commands.items() if not command.hidden])
