@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,13 +18,13 @@ def spark(values: Sequence[float | None]) -> str:
     >>> spark([0, 0.5, None, 1]), spark([1, 1]), spark([])
     ('▁▅ █', '▄▄', '')
     """
-    known = [value for value in values if value is not None]
-    if not known:
-        return " " * len(values)
-    low, high = min(known), max(known)
+    # Halves, as the largest doubles are too far apart; what is not finite is a gap too.
+    halves = [value / 2 if value is not None and math.isfinite(value) else None for value in values]
+    known = [half for half in halves if half is not None]
+    low, high = min(known, default=0), max(known, default=0)
     if not high > low:
-        return "".join(" " if value is None else SPARKS[3] for value in values)
-    return "".join(" " if v is None else SPARKS[round((v - low) / (high - low) * 7 + 1e-9)] for v in values)
+        return "".join(" " if half is None else SPARKS[3] for half in halves)
+    return "".join(" " if half is None else SPARKS[round((half - low) / (high - low) * 7 + 1e-9)] for half in halves)
 
 
 def show_chart(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -141,6 +141,14 @@ def test_history_buckets_add_up(lake: str) -> None:
     assert (second["bucket_start"], second["actions"], second["p95_ms"]) == (at(30), 1, None)
 
 
+def test_counts_of_tokens_beyond_a_bigint_stand_at_its_ends(make_lake: MakeLake) -> None:
+    most, least = 2**63 - 1, -(2**63)
+    rows = [summary(batch=batch, input_tokens=most, output_tokens=least) for batch in (1, 2)]
+    lake = make_lake(summaries=rows, ledger=[sealed(1), sealed(2)])
+    (found,) = read_history(lake, Selection(), timedelta(days=1)).rows.dicts()
+    assert (found["input_tokens"], found["output_tokens"]) == (most, least)
+
+
 def test_history_has_one_kind_of_reward_in_all_buckets(lake: str) -> None:
     assert column(read_history(lake, Selection(), timedelta(minutes=10)).rows, "avg_reward") == [1.0, None]
     assert column(read_history(lake, Selection(agent="b"), timedelta(minutes=10)).rows, "avg_reward") == [3.0]

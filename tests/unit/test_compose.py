@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
+from agentmon import __version__
 from agentmon.settings import Settings, project_root
 
 ROOT = project_root()
@@ -52,7 +53,7 @@ def test_versions_are_those_of_pyproject() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert SERVICES["kafka"]["image"] == f"apache/kafka:{project['tool']['agentmon']['kafka-broker']}"
     ours = {service["image"] for name, service in SERVICES.items() if name != "kafka"}
-    assert ours == {f"agentmon-stream:{project['project']['version']}"}
+    assert ours == {f"agentmon-stream:{__version__}"}
 
 
 def test_our_image_is_built_once_by_whoever_comes_first() -> None:

@@ -96,8 +96,10 @@ def test_rows_without_a_session_never_span_a_silence() -> None:
 
 def test_hostile_numbers_add_up_to_something_that_can_be_stored() -> None:
     (found,) = summaries(
-        row(input_tokens=2**63 - 1, duration_ms=1e308, reward=1e308),
-        row(input_tokens=2**63 - 1, duration_ms=1e308, reward=1e308, offset=1),
+        *(
+            row(input_tokens=2**63 - 1, output_tokens=-(2**63), duration_ms=1e308, reward=1e308, offset=n)
+            for n in range(2)
+        )
     )
-    assert found["input_tokens"] == 2**63 - 1
+    assert (found["input_tokens"], found["output_tokens"]) == (2**63 - 1, -(2**63))
     assert found["duration_sum_ms"] == found["action_reward_sum"] == float("inf")

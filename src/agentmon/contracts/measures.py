@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 #: A session without an id, or without a reward of its own, ends after this much silence.
@@ -38,12 +39,19 @@ def trend(rewards: Sequence[float]) -> str:
     """
     if len(rewards) < 2 * TREND_SPAN:
         return "stable"
-    last = math.fsum(rewards[-TREND_SPAN:]) / TREND_SPAN
-    before = math.fsum(rewards[-2 * TREND_SPAN : -TREND_SPAN]) / TREND_SPAN
+    last = _mean(rewards[-TREND_SPAN:])
+    before = _mean(rewards[-2 * TREND_SPAN : -TREND_SPAN])
     margin = 0.1 * abs(before)
     if last > before + margin:
         return "improving"
     return "declining" if last < before - margin else "stable"
+
+
+def _mean(values: Sequence[float]) -> float:
+    try:
+        return math.fsum(values) / len(values)
+    except OverflowError:  # their sum is beyond a double, their mean is not
+        return math.fsum(value / len(values) for value in values)
 
 
 def bucket_of(value: float) -> int:
@@ -57,7 +65,8 @@ def bucket_value(bucket: int) -> float:
     """The value that stands for a bucket, within HISTOGRAM_ACCURACY of every value in it."""
     if bucket == ZERO_BUCKET:
         return 0.0
-    return float(2 * HISTOGRAM_GAMMA**bucket / (HISTOGRAM_GAMMA + 1))
+    # 2 gamma^i / (gamma + 1), written so that it stays within a double in the last bucket too.
+    return min(HISTOGRAM_GAMMA ** (bucket - 1) * (1 + HISTOGRAM_ACCURACY), sys.float_info.max)
 
 
 def quantile(buckets: Mapping[int, int], q: float) -> float | None:

@@ -1,5 +1,5 @@
 -- Rows of one batch → additive partial figures per window, agent and tool (contracts/tables.py: SUMMARIES).
--- Hostile counts of tokens may add up to more than a BIGINT holds: then its largest stands.
+-- Hostile counts of tokens may add up to more than a BIGINT holds, either way: then its largest or least stands.
 WITH keyed AS (
     SELECT
         * EXCLUDE (tool),
@@ -41,8 +41,8 @@ SELECT
     count(duration_ms) FILTER (acted) AS duration_count,
     coalesce(sum(duration_ms) FILTER (acted), 0) AS duration_sum_ms,
     coalesce(histogram(bucket) FILTER (acted AND bucket IS NOT NULL), MAP {}) AS duration_buckets,
-    least(coalesce(sum(input_tokens) FILTER (acted), 0), 9223372036854775807)::BIGINT AS input_tokens,
-    least(coalesce(sum(output_tokens) FILTER (acted), 0), 9223372036854775807)::BIGINT AS output_tokens,
+    greatest(-9223372036854775808, least(9223372036854775807, coalesce(sum(input_tokens) FILTER (acted), 0)))::BIGINT AS input_tokens,
+    greatest(-9223372036854775808, least(9223372036854775807, coalesce(sum(output_tokens) FILTER (acted), 0)))::BIGINT AS output_tokens,
     sum(cost_usd) FILTER (acted) AS cost_usd,
     min(event_time) AS first_event_time,
     max(event_time) AS last_event_time,

@@ -26,8 +26,8 @@ SELECT
         ELSE fsum(action_reward_sum) / nullif(sum(action_reward_count), 0)
     END AS avg_reward,
     sum(errors)::BIGINT AS errors,
-    sum(input_tokens)::BIGINT AS input_tokens,
-    sum(output_tokens)::BIGINT AS output_tokens,
+    greatest(-9223372036854775808, least(9223372036854775807, sum(input_tokens)))::BIGINT AS input_tokens,
+    greatest(-9223372036854775808, least(9223372036854775807, sum(output_tokens)))::BIGINT AS output_tokens,
     fsum(cost_usd) AS cost_usd,
     any_value(durations) AS durations
 FROM bucketed LEFT JOIN histograms USING (bucket)

@@ -17,7 +17,7 @@ sums AS (
         sum(errors)::BIGINT AS errors,
         sum(action_reward_count)::BIGINT AS action_reward_count, fsum(action_reward_sum) AS action_reward_sum,
         sum(learning_reward_count)::BIGINT AS learning_reward_count, fsum(learning_reward_sum) AS learning_reward_sum,
-        sum(input_tokens)::BIGINT AS input_tokens, sum(output_tokens)::BIGINT AS output_tokens, fsum(cost_usd) AS cost_usd
+        sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, fsum(cost_usd) AS cost_usd
     FROM opened
     GROUP BY window_start, window_end
 ),

@@ -10,7 +10,8 @@ WITH marked AS (
     WHERE session_id IS NULL
 ),
 numbered AS (
-    SELECT * EXCLUDE (starts), sum(starts::INT) OVER (PARTITION BY agent_id ORDER BY first_event_time, last_event_time ROWS UNBOUNDED PRECEDING) AS nth
+    -- By range, not by rows: partials of the same times are one place in either order.
+    SELECT * EXCLUDE (starts), sum(starts::INT) OVER (PARTITION BY agent_id ORDER BY first_event_time, last_event_time RANGE UNBOUNDED PRECEDING) AS nth
     FROM marked
     UNION ALL
     SELECT *, NULL AS nth
