@@ -168,7 +168,9 @@ def _audit_row(one: Account) -> dict[str, Any]:
 
 
 def _worth_showing(rows: list[dict[str, Any]]) -> list[str]:
-    return [name for name in _AUDIT if name not in _WIDE and (name not in _RARE or any(row[name] for row in rows))]
+    """Columns of a table; which topic it was stands last, as a narrow terminal has no room for what does."""
+    left_out = _WIDE | {"topic_id"} | {name for name in _RARE if not any(row[name] for row in rows)}
+    return [*(name for name in _AUDIT if name not in left_out), "topic_id"]
 
 
 def _list_ranges(one: Account) -> None:

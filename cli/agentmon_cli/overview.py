@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from agentmon_cli.render import console, shown
+from agentmon_cli.render import console, short, shown
 
 TRENDS = {"improving": ("↗", "bold green"), "declining": ("↘", "bold red"), "stable": ("→", "dim")}
 _BAR = 20
 #: Tools that are shown at the least, where there are more agents than lines.
 _TOOLS = 5
+#: What is left of a name, whatever else there is.
+_NAME = 8
 #: Lines that hold neither an agent nor a tool, the prompt's included.
 _FRAME = 12
 
@@ -27,11 +29,11 @@ def show(status: dict[str, Any], now: datetime | None = None) -> None:
         return
     room = max(out.height - _FRAME, 2 * _TOOLS) if out.is_terminal else len(agents) + len(tools)
     some_agents = agents[: max(room - len(tools), room - _TOOLS)]
-    out.print("", _agents(some_agents, now), sep="\n")
+    out.print("", _agents(some_agents, now, out.width), sep="\n")
     _say_more(out, len(agents) - len(some_agents), "agents")
     if tools:
         some_tools = tools[: room - len(some_agents)]
-        out.print("", _tools(some_tools), sep="\n")
+        out.print("", _tools(some_tools, out.width), sep="\n")
         _say_more(out, len(tools) - len(some_tools), "tools")
 
 
@@ -64,7 +66,7 @@ def _headline(totals: dict[str, Any], status: dict[str, Any], now: datetime) -> 
     return text
 
 
-def _agents(agents: list[dict[str, Any]], now: datetime) -> Any:
+def _agents(agents: list[dict[str, Any]], now: datetime, width: int) -> Any:
     from rich.text import Text
 
     table = _table("agent")
@@ -84,10 +86,10 @@ def _agents(agents: list[dict[str, Any]], now: datetime) -> Any:
         )
         for agent in agents
     ]  # fmt: skip
-    return _filled(table, rows)
+    return _filled(table, rows, width)
 
 
-def _tools(tools: list[dict[str, Any]]) -> Any:
+def _tools(tools: list[dict[str, Any]], width: int) -> Any:
     table = _table("tool")
     table.add_column("used", justify="right", no_wrap=True)
     table.add_column("", style="cyan", no_wrap=True)
@@ -101,7 +103,7 @@ def _tools(tools: list[dict[str, Any]]) -> Any:
         )
         for tool in tools
     ]  # fmt: skip
-    return _filled(table, rows)
+    return _filled(table, rows, width)
 
 
 def _table(first: str) -> Any:
@@ -113,16 +115,23 @@ def _table(first: str) -> Any:
     return table
 
 
-def _filled(table: Any, rows: Iterable[tuple[Any, ...]]) -> Any:
-    """The table with rows of one line each, as one row of cells of many lines: a cell takes rich long, a line doesn't."""
+def _filled(table: Any, rows: Iterable[tuple[Any, ...]], width: int) -> Any:
+    """The table with rows of one line each, as one row of cells of many lines: a cell takes rich long, a line doesn't.
+
+    Where all is wider than `width` the first column gives way, names that is.
+    """
+    from rich.cells import cell_len
     from rich.text import Text
 
-    columns = [
-        Text("\n".join(column)) if isinstance(column[0], str) else Text("\n").join(column)
-        for column in zip(*rows, strict=True)
-    ]
-    if columns:
-        table.add_row(*columns)
+    columns = [*zip(*rows, strict=True)]
+    name, *others = (
+        max(cell_len(str(text)) for text in (column.header, *cells))
+        for column, cells in zip(table.columns, columns, strict=True)
+    )
+    table.columns[0].width = max(min(name, width - sum(others) - len(others)), _NAME)
+    table.add_row(
+        *(Text("\n".join(cells)) if isinstance(cells[0], str) else Text("\n").join(cells) for cells in columns)
+    )
     return table
 
 
@@ -131,13 +140,16 @@ def percent(rate: float | None) -> str:
 
 
 def number(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"  # noqa: RUF001
+    return "–" if value is None else short(value, digits)  # noqa: RUF001
 
 
 def duration(ms: float | None) -> str:
     if ms is None:
         return "–"  # noqa: RUF001
-    return f"{ms:.0f}ms" if ms < 1000 else f"{ms / 1000:.1f}s" if ms < 100_000 else f"{ms / 60_000:.0f}min"
+    if ms < 100_000:
+        return f"{ms:.0f}ms" if ms < 1000 else f"{ms / 1000:.1f}s"
+    days = ms / 86_400_000
+    return f"{ms / 60_000:.0f}min" if days < 10 else f"{days:.0f}d" if days < 10_000 else ">27y"
 
 
 def ago(moment: datetime | None, now: datetime) -> str:

@@ -18,15 +18,16 @@ Since = Annotated[str | None, typer.Option(help="From then on: 1h, 30m, 2d, or a
 Until = Annotated[str | None, typer.Option(help="Up to then, in the same words.")]
 Limit = Annotated[int, typer.Option(min=0, help="So many rows at the most; 0 is all.")]
 
-#: What a table shows of a listing; JSON and CSV have every column.
+#: What a table shows of a listing, what matters most first: a narrow terminal has no room for the last of them.
+#: JSON and CSV have every column.
 _SHOWN = {
-    "actions": ["event_time", "agent_id", "tool", "action", "success", "reward", "duration_ms", "error"],
+    "actions": ["event_time", "agent_id", "tool", "success", "reward", "duration_ms", "error", "action"],
     "thoughts": ["event_time", "agent_id", "confidence", "thought"],
     "learning": ["event_time", "agent_id", "session_id", "tool", "reward", "avg_reward", "learning_trend"],
-    "metrics": ["event_time", "agent_id", "action_count", "thought_count", "metrics"],
+    "metrics": ["event_time", "agent_id", "metrics", "action_count", "thought_count"],
     "sessions": [
-        "session_id", "agent_id", "first_event_time", "duration_s", "actions", "thoughts", "errors",
-        "reward", "in_progress",
+        "session_id", "agent_id", "reward", "actions", "duration_s", "in_progress", "errors", "thoughts",
+        "first_event_time",
     ],
     "history": [
         "bucket_start", "actions", "success_rate", "avg_reward", "errors", "p50_ms", "p95_ms",
@@ -186,7 +187,7 @@ def _show(what: str, rows: Rows, form: str) -> None:
 
     hidden = {"nameless"} if what == "sessions" else set()
     columns = _SHOWN.get(what, rows.columns) if form == "table" else [c for c in rows.columns if c not in hidden]
-    write(form, columns, some_columns(rows.columns, columns, rows))
+    write(form, columns, some_columns(rows.columns, columns, rows), all_columns=False)
     if rows.cut:
         note(f"the newest {rows.limit} rows; --limit N gives more, --limit 0 all" if what != "tools" else
              f"the {rows.limit} most used tools; --limit 0 gives all")  # fmt: skip

@@ -10,6 +10,7 @@ import base64
 import csv
 import json
 import math
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,9 +22,14 @@ FORMATS = ("table", "json", "csv")
 
 #: A table's cell ends here: a thought of a megabyte is for JSON.
 _CELL = 200
-_PRECISE = 2**53
-#: A column of texts that are no longer than this is never cut.
-_SHORT = 12
+#: Control characters that JSON may have as they are, and marks that turn the reading direction.
+_OBEYED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+#: What is left of a column of long texts, of the first and of others, before another column is left out.
+_FIRST_TEXT, _TEXT = 32, 20
+#: So many of the columns that are left out are told.
+_NAMED = 6
+#: Between columns, and on either side of a table.
+_GAP, _EDGE = 2, 1
 
 
 def plain(value: Any) -> Any:
@@ -43,7 +49,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, Decimal):
-        return plain(float(value)) if value % 1 or abs(value) > _PRECISE else int(value)
+        return _number(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return base64.b64encode(bytes(value)).decode()
     if isinstance(value, dict):
@@ -54,14 +60,27 @@ def plain(value: Any) -> Any:
 
 
 def _iso(moment: datetime) -> str:
+    return _utc(moment).isoformat().replace("+00:00", "Z")
+
+
+def _utc(moment: datetime) -> datetime:
     # A TIMESTAMP without a zone comes from a user's SQL; everything here is UTC.
-    aware = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return aware.isoformat().replace("+00:00", "Z")
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _number(value: Decimal) -> int | float | str | None:
+    """A number of JSON that is exactly this one; where there is none, its text."""
+    if not value.is_finite():
+        return None
+    if value == value.to_integral_value():
+        return int(value)
+    nearest = float(value)
+    return nearest if Decimal(repr(nearest)) == value else str(value)
 
 
 def to_json(value: Any) -> str:
     """One value as a JSON text that any strict reader takes."""
-    return _safe_utf8(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+    return _json(plain(value), indent=2)
 
 
 def write_json(columns: Sequence[str], rows: Iterable[Sequence[Any]], out: TextIO | None = None) -> None:
@@ -69,17 +88,21 @@ def write_json(columns: Sequence[str], rows: Iterable[Sequence[Any]], out: TextI
     out = out or sys.stdout
     start = "[\n"
     for row in rows:
-        entry = plain(dict(zip(columns, row, strict=True)))
-        out.write(f"{start}  {_safe_utf8(json.dumps(entry, ensure_ascii=False, allow_nan=False))}")
+        out.write(f"{start}  {_json(plain(dict(zip(columns, row, strict=True))))}")
         start = ",\n"
     out.write("[]\n" if start == "[\n" else "\n]\n")
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]], out: TextIO | None = None) -> None:
-    """A header and a line per row; null is empty, what is nested is JSON text."""
-    writer = csv.writer(out or sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_csv_cell(value) for value in row] for row in rows)
+    """A header and a line per row; null is empty, what is nested is JSON text.
+
+    Texts are as they are, in a file or a pipe; what a terminal would obey is shown there as codes.
+    """
+    out = out or sys.stdout
+    of_value = _csv_cell_for_eyes if out.isatty() else _csv_cell
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([of_value(name) for name in columns])
+    writer.writerows([of_value(value) for value in row] for row in rows)
 
 
 def _csv_cell(value: Any) -> Any:
@@ -89,8 +112,19 @@ def _csv_cell(value: Any) -> Any:
     if isinstance(simple, bool):
         return "true" if simple else "false"
     if isinstance(simple, dict | list):
-        return _safe_utf8(json.dumps(simple, ensure_ascii=False))
+        return _json(simple)
     return _safe_utf8(simple) if isinstance(simple, str) else simple
+
+
+def _csv_cell_for_eyes(value: Any) -> Any:
+    simple = _csv_cell(value)
+    return "".join(map(_visible, simple)) if isinstance(simple, str) else simple
+
+
+def _json(simple: Any, indent: int | None = None) -> str:
+    """JSON that says the same in a terminal as in a file: what would be obeyed there is escaped."""
+    text = json.dumps(simple, indent=indent, ensure_ascii=False, allow_nan=False)
+    return _safe_utf8(_OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def _safe_utf8(text: str) -> str:
@@ -122,48 +156,93 @@ def _visible(char: str) -> str:
 
 
 def cell(value: Any) -> str:
-    """A value as a table shows it: short numbers, times to the second, a dash for null."""
+    """A value as a table shows it: short numbers, times to the second in UTC, a dash for null."""
     if value is None:
         return "–"  # noqa: RUF001 - a dash, as tables have it
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+        return short(value)
     if isinstance(value, datetime):
-        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+        return f"{_utc(value):%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, timedelta):
+        return str(value)
     simple = plain(value)
     return shown(simple if isinstance(simple, str) else json.dumps(simple, ensure_ascii=False))
 
 
-def write_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], out: TextIO | None = None) -> None:
-    """A table as wide as the terminal (or 160 columns in a pipe); columns without any value are left out."""
+def short(value: float, digits: int | None = None) -> str:
+    """A number that fits into any table: so many digits after the point, else four digits in all.
+
+    >>> short(0.4233), short(9999.9), short(1.5e7), short(0.4233, 2), short(1e300, 2)
+    ('0.4233', '10,000', '15,000,000', '0.42', '1e+300')
+    """
+    if digits is not None and abs(value) < 1e6:
+        return f"{value:.{digits}f}"
+    return f"{value:,.0f}" if digits is None and 9_999.5 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
+def write_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], out: TextIO | None = None, *, all_columns: bool = True
+) -> None:
+    """A table as wide as the terminal (or 160 columns in a pipe).
+
+    Columns that have no room are named on stderr; those without any value are left out unless all are wanted.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     found = [list(row) for row in rows]
-    kept = [at for at in range(len(columns)) if not found or any(row[at] is not None for row in found)]
+    kept = [at for at in range(len(columns)) if all_columns or not found or any(row[at] is not None for row in found)]
+    cells = [[shown(columns[at]), *(cell(row[at]) for row in found)] for at in kept]
+    numeric = [_share(int | float | Decimal | timedelta, found, at) > 0.5 for at in kept]
+    whole = [_share(int | float | Decimal | timedelta | datetime, found, at) == 1 for at in kept]
+    where = console(out)
+    widths = _fit(cells, whole, where.width - 2 * _EDGE)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for at in kept:
-        numeric = any(_is_number(row[at]) for row in found)
-        narrow = numeric or any(isinstance(row[at], datetime | bool) for row in found)
-        narrow = narrow or _width(columns[at], found, at) <= _SHORT  # a long text beside it gives way
-        table.add_column(
-            Text(shown(columns[at])), justify="right" if numeric else "left", no_wrap=True, overflow="ellipsis",
-            min_width=_width(columns[at], found, at) if narrow else None,
-        )  # fmt: skip
-    for row in found:
+    for texts, is_number, width in zip(cells, numeric, widths, strict=False):
         # Text, not str: rich reads [brackets] in a str as markup.
-        table.add_row(*(Text(cell(row[at])) for at in kept))
-    console(out).print(table)
+        table.add_column(
+            Text(texts[0]), justify="right" if is_number else "left", no_wrap=True, overflow="ellipsis", width=width
+        )
+    if found:
+        # One cell a column: a cell takes rich long, a line doesn't.
+        table.add_row(*(Text("\n".join(texts[1:])) for texts in cells[: len(widths)]))
+    where.print(table)
+    if left_out := [texts[0] for texts in cells[len(widths) :]]:
+        more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+        note(f"no room for {', '.join(left_out[:_NAMED])}{more}: a wider terminal shows them, --format json or csv too")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+def _fit(cells: Sequence[Sequence[str]], whole: Sequence[bool], room: int) -> list[int]:
+    """Widths of columns, of those from the left that have room; long texts give way, the longest first.
+
+    whole: columns that are never cut.
+    """
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, texts)) for texts in cells]
+    # Whoever looks for a row finds it by what stands first.
+    least = [
+        width if is_whole else min(width, _FIRST_TEXT if at == 0 else _TEXT)
+        for at, (width, is_whole) in enumerate(zip(widths, whole, strict=True))
+    ]
+    while len(least) > 1 and sum(least) + _GAP * (len(least) - 1) > room:
+        least.pop()
+    widths = widths[: len(least)]
+    over = sum(widths) + _GAP * (len(widths) - 1) - room
+    while over > 0 and any(width > end for width, end in zip(widths, least, strict=True)):
+        longest = max(range(len(widths)), key=lambda at: (widths[at] > least[at], widths[at]))
+        widths[longest] -= 1
+        over -= 1
+    return [min(width, room) for width in widths]
 
 
-def _width(name: str, rows: Iterable[Sequence[Any]], at: int) -> int:
-    return max([len(name), *(len(cell(row[at])) for row in rows)])
+def _share(kinds: Any, rows: Iterable[Sequence[Any]], at: int) -> float:
+    """Which part of a column's values, 0 to 1, is of these kinds; 0 where it has none."""
+    values = [row[at] for row in rows if row[at] is not None]
+    return sum(isinstance(value, kinds) and not isinstance(value, bool) for value in values) / max(len(values), 1)
 
 
 def console(out: TextIO | None = None) -> Any:
@@ -175,9 +254,19 @@ def console(out: TextIO | None = None) -> Any:
     return Console(file=out, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
-def write(form: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], out: TextIO | None = None) -> None:
-    """Rows in one of FORMATS."""
-    {"table": write_table, "json": write_json, "csv": write_csv}[form](columns, rows, out)
+def write(
+    form: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    out: TextIO | None = None,
+    *,
+    all_columns: bool = True,
+) -> None:
+    """Rows in one of FORMATS; a table has columns without any value only where all are wanted."""
+    if form == "table":
+        write_table(columns, rows, out, all_columns=all_columns)
+    else:
+        {"json": write_json, "csv": write_csv}[form](columns, rows, out)
 
 
 def note(text: str) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,8 @@ from agentmon_cli import overview, render
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
 GOLDEN = Path(__file__).parent / "golden"
 T0 = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+
+FIRST = datetime.min  # noqa: DTZ901 - what SQL says without a zone
 
 COLUMNS = ["event_time", "agent_id", "tool", "success", "reward", "duration_ms", "error", "context", "nothing"]
 ROWS: list[tuple[Any, ...]] = [
@@ -108,6 +111,81 @@ def test_json_has_no_nan_and_says_what_it_can_of_every_type() -> None:
     ]
 
 
+def test_a_number_is_exact_or_a_text() -> None:
+    values = [
+        Decimal(2**53 + 1),
+        Decimal("12345678901234567890123456789012345678"),
+        Decimal("0.1"),
+        Decimal("12345678901234567890.123456789"),
+    ]
+    found = json.loads(rendered("json", ["v"], [(v,) for v in values]))
+    assert [row["v"] for row in found] == [2**53 + 1, int(values[1]), 0.1, "12345678901234567890.123456789"]
+    assert rendered("csv", ["v"], [(values[3],)]) == "v\n12345678901234567890.123456789\n"
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
+def test_a_time_without_a_zone_is_utc_wherever_the_reader_is(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        found = [rendered(form, ["t"], [(T0.replace(tzinfo=None),), (FIRST,)]) for form in ("table", "json")]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert "2026-11-01 12:00:00" in found[0]
+    assert "2026-11-01T12:00:00Z" in found[1]
+
+
+def test_a_table_has_all_columns_or_those_with_a_value() -> None:
+    for all_columns in (True, False):
+        out = io.StringIO()
+        render.write_table(["a", "b"], [(1, None)], out, all_columns=all_columns)
+        assert ("b" in out.getvalue()) == all_columns
+
+
+class Terminal(io.StringIO):
+    """A terminal as wide as COLUMNS says."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_what_has_no_room_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    columns = ["session", "agent", "thought", "reward", *(f"more_{n}" for n in range(9))]
+    row = ["airline-task07-trial3", "an-agent-with-a-name", "x" * 90, 0.5, *range(9)]
+    out = Terminal()
+    render.write_table(columns, [row], out)
+    lines = STYLE.sub("", out.getvalue()).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert re.search("airline-task07-trial3 +an-agent-with-a-na… +xxxxxxxxx", out.getvalue()) is None
+    assert "airline-task07-trial3" in out.getvalue()
+    assert "reward" not in out.getvalue()
+    assert capsys.readouterr().err.startswith(
+        "no room for thought, reward, more_0, more_1, more_2, more_3 and 5 more: "
+    )
+
+
+def test_a_terminal_is_shown_what_it_would_obey(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "\x1b]2;title\x07\x9b31m\u202e\x7f é"
+    for form in ("csv", "json"):
+        out = Terminal()
+        render.write(form, [text], [(text,)], out)
+        assert not any(char in out.getvalue() for char in "\x1b\x07\x9b\u202e\x7f")
+        assert "é" in out.getvalue()
+    assert json.loads(out.getvalue()) == [{text: text}]
+
+
+@pytest.mark.parametrize("value", [1e300, -1e40, 1e14, 1e-300])
+def test_a_number_of_any_size_leaves_room_for_the_others(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = status()
+    found["agents"] = [agent(n, avg_reward=value, p50_ms=abs(value), p95_ms=abs(value)) for n in range(4)]
+    text = shown(found, monkeypatch)
+    assert "…" not in text
+    assert "gpt-4o-airline-3" in text
+    assert len(render.cell(value)) < 20
+
+
 def test_rows_stream() -> None:
     """A row is written before the next is asked for."""
     for form in ("json", "csv"):
@@ -195,6 +273,7 @@ def test_status_of_an_agent_with_a_hostile_name(monkeypatch: pytest.MonkeyPatch)
     text = shown(found, monkeypatch)
     assert "\x1b" not in text
     assert max(map(len, text.splitlines())) <= 80
+    assert text.count("…") == 1, "the name alone gives way"
 
 
 def test_status_of_an_empty_lake_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
