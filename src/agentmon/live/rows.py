@@ -82,19 +82,22 @@ class LiveReader:
     def _run(self) -> None:
         while not self._ending.is_set():
             try:
-                knock(self._settings.bootstrap)
-                consumer = self._open()
+                self._visit()
             except (KafkaError, OSError) as error:
                 self._deliver(Received(away=str(unreachable(self._settings.bootstrap, error))))
-                self._ending.wait(_KNOCK_EVERY_S)
-                continue
-            try:
-                self._read(consumer)
-            except (KafkaError, OSError) as error:
-                self._deliver(Received(away=str(unreachable(self._settings.bootstrap, error))))
-            finally:
-                with suppress(KafkaError, OSError):
-                    consumer.close()
+            except Exception as error:  # noqa: BLE001 - else the screen would go on saying that it is live
+                self._deliver(Received(away=f"what Kafka brought can't be read ({type(error).__name__}: {error})"))
+            self._ending.wait(_KNOCK_EVERY_S)
+
+    def _visit(self) -> None:
+        """Read until Kafka goes away."""
+        knock(self._settings.bootstrap)
+        consumer = self._open()
+        try:
+            self._read(consumer)
+        finally:
+            with suppress(KafkaError, OSError):
+                consumer.close()
 
     def _open(self) -> KafkaConsumer:
         return open_consumer(
@@ -180,11 +183,22 @@ class LiveReader:
         return got
 
     def _row(self, record: Any, taken: datetime) -> dict[str, Any]:
-        sent = datetime.fromtimestamp(record.timestamp / 1000, UTC) if record.timestamp > 0 else None
         return read(
             record.value, key=record.key, topic=record.topic, partition=record.partition, offset=record.offset,
-            kafka_timestamp=sent, ingest_time=taken, limits=self._limits, headers=record.headers or (),
+            kafka_timestamp=moment_of(record.timestamp), ingest_time=taken, limits=self._limits, headers=record.headers or (),
         )  # fmt: skip
+
+
+def moment_of(timestamp_ms: int) -> datetime | None:
+    """Kafka's timestamp, in milliseconds, as a time; None where there is none, or it lies beyond the year 9999.
+
+    >>> moment_of(1_763_000_004_100), moment_of(-1), moment_of(2**62)
+    (datetime.datetime(2025, 11, 13, 2, 13, 24, 100000, tzinfo=datetime.timezone.utc), None, None)
+    """
+    try:
+        return datetime.fromtimestamp(timestamp_ms / 1000, UTC) if timestamp_ms > 0 else None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def figure_of(value: bytes | None) -> Figure | None:
