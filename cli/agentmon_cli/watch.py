@@ -59,12 +59,13 @@ class Watching:
     """One run of the command."""
 
     def __init__(self, settings: Settings, agent: str | None, debug: bool) -> None:
-        from agentmon_cli.watch_board import Board
+        from agentmon_cli.watch_board import Board, kept
         from agentmon_cli.watch_screen import View
 
         self._settings = settings
-        self._board: Board = Board()
-        self._view: View = View(agent=agent, debug=debug)
+        self._asked = agent
+        self._view: View = View(agent=agent and kept(agent), debug=debug)
+        self._board: Board = Board(self._view.agent)
         self._inbox: deque[Received] = deque()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
@@ -180,7 +181,7 @@ class Watching:
         from agentmon.lake.opening import read_opening
 
         try:
-            opening = read_opening(self._settings.lake, self._view.agent)
+            opening = read_opening(self._settings.lake, self._asked)
         except NoLakeError:
             self._positions: dict[tuple[str, int], int] = {}
             self._view.notes = ["no lake yet: what is shown begins now"]

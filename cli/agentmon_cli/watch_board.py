@@ -6,15 +6,24 @@ import json
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from agentmon.contracts.measures import RECENT_REWARDS, SELFTEST_AGENT, trend
+from agentmon.contracts.running import MAX_NAMES, OTHER
+from agentmon.contracts.values import number
+from agentmon_cli.watch_alerts import Alerts
 
 #: Rows kept of each kind to scroll through.
 KEPT = 1_000
+#: Agents with figures of their own; all others are OTHER.
+MAX_AGENTS = 1_000
+#: Characters of a name: more fit on no screen.
+NAME = 200
 #: Text of a row beyond this is cut before it is kept: a screen shows a line of it.
 TEXT = 2_000
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass
@@ -39,11 +48,36 @@ class Agent:
 
     @property
     def trend(self) -> str:
-        return trend(list(self.rewards))
+        return trend(self.curve)
+
+    @property
+    def curve(self) -> list[float]:
+        """The course of the newest rewards, on a scale where even the largest numbers can be added up, exactly."""
+        return [reward / 32 for reward in self.rewards]
 
     @property
     def avg_reward(self) -> float | None:
         return self.reward_sum / self.reward_count if self.reward_count else None
+
+    def add(self, more: Agent) -> None:
+        """Count another agent's events to these; its newest values and percentiles stay out, they don't add up."""
+        self.events += more.events
+        self.actions += more.actions
+        self.known += more.known
+        self.successes += more.successes
+        self.errors += more.errors
+        self.last = max(filter(None, (self.last, more.last)), default=None)
+        if more.learns:
+            self.begin_to_learn()
+        if more.learns == self.learns:
+            self.reward_count += more.reward_count
+            self.reward_sum += more.reward_sum
+
+    def begin_to_learn(self) -> None:
+        """Rewards of learning count from now on, those of actions no more."""
+        if not self.learns:
+            self.learns, self.reward_count, self.reward_sum = True, 0, 0.0
+            self.rewards.clear()
 
 
 @dataclass(frozen=True)
@@ -59,13 +93,14 @@ class Line:
 
 
 class Board:
-    """All agents, the newest actions and thoughts, and what fires."""
+    """All agents, the newest actions and thoughts, and what fires. `asked`: the agent that must not become OTHER."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: str | None = None) -> None:
+        self._asked = asked
         self.agents: dict[str, Agent] = {}
         self.actions: deque[Line] = deque(maxlen=KEPT)
         self.thoughts: deque[Line] = deque(maxlen=KEPT)
-        self.alerts: dict[str, str] = {}
+        self.alerts = Alerts()
         self.received = self.shown = self.dropped = self.skipped = 0
         self.last_event: datetime | None = None
         self.figures_at: datetime | None = None
@@ -75,49 +110,61 @@ class Board:
     def begin(self, agents: list[dict[str, Any]], tools: Mapping[tuple[str, str], int], rows: list[dict[str, Any]],
               positions: Mapping[tuple[str, int], int], as_of: datetime) -> None:  # fmt: skip
         """Start from the lake (`agentmon.lake.opening`)."""
-        for row in agents:
+        for row in sorted(agents, key=lambda row: row["last_event_time"] or _NEVER, reverse=True):
             kind = "learning" if row["learns"] else "action"
-            self.agents[row["agent_id"]] = Agent(
+            agent = Agent(
                 row["events"], row["actions"], row["known"], row["successes"], row["errors"],
                 row[f"{kind}_reward_count"], row[f"{kind}_reward_sum"], row["learns"],
                 deque(row["rewards"], maxlen=RECENT_REWARDS), Counter(),
                 row["p50_ms"], row["p95_ms"], row["memory_bytes"], row["cpu_percent"], row["last_event_time"],
             )  # fmt: skip
-        for (name, tool), count in tools.items():
+            name = self._name(row["agent_id"])
             if name in self.agents:
-                self.agents[name].tools[tool] = count
+                self.agents[name].add(agent)
+            else:
+                self.agents[name] = agent
+        known = {row["agent_id"] for row in agents}
+        for (name, tool), count in sorted(tools.items(), key=lambda entry: -entry[1]):
+            if name in known:
+                _tally(self.agents[self._name(name)].tools, tool, count)
         for row in rows:
             self._show(row)
         self.last_event = max((a.last for a in self.agents.values() if a.last), default=None)
         self._positions, self._as_of = dict(positions), as_of
 
-    def add_row(self, row: Mapping[str, Any]) -> bool:
-        """Take a live row in; False for one that was counted before, and for the self-test's."""
+    def add_row(self, row: Mapping[str, Any]) -> Line | None:
+        """Take a live row in; the line that a panel has of it.
+
+        A row that was counted before, or is the self-test's, changes nothing and has none.
+        """
         self.received += 1
         if self._was_there(row) or row["agent_id"] == SELFTEST_AGENT:
             self.dropped += 1
-            return False
-        agent = self.agents.setdefault(row["agent_id"], Agent())
+            return None
+        agent = self.agents.setdefault(self._name(row["agent_id"]), Agent())
         agent.events += 1
         agent.last = max(agent.last or row["event_time"], row["event_time"])
         self.last_event = max(self.last_event or row["event_time"], row["event_time"])
         _count(agent, row)
-        self._show(row)
-        return True
+        if row["table"] == "metrics":
+            self.alerts.take_row(row)
+        return self._show(row)
 
     def add_figure(self, kind: str, data: Mapping[str, Any], now: datetime) -> None:
         """Take a figure of the job in. A damaged one changes nothing: anybody may write to that topic."""
         self.received += 1
         self.figures_at = now
         name = data.get("agent_id")
+        agent = self.agents.get(kept(name)) if isinstance(name, str) else None
         if kind == "alert_update":
-            self._alert(data)
-        elif isinstance(name, str) and name in self.agents:
-            agent = self.agents[name]
+            self.alerts.take_update(data, now)
+        elif agent is not None:
             if kind == "learning_update":
                 rewards = data.get("recent_rewards")
-                if isinstance(rewards, list) and all(isinstance(r, int | float) for r in rewards):
-                    agent.rewards = deque(map(float, rewards), maxlen=RECENT_REWARDS)
+                found = [number(reward) for reward in rewards] if isinstance(rewards, list) else [None]
+                finite = [reward for reward in found if reward is not None]
+                if len(finite) == len(found):
+                    agent.rewards = deque(finite, maxlen=RECENT_REWARDS)
             else:
                 metrics = data.get("metrics")
                 metrics = metrics if isinstance(metrics, dict) else {}
@@ -132,29 +179,42 @@ class Board:
         sent = row["kafka_timestamp"]
         return before and (self._as_of is None or sent is None or sent <= self._as_of)
 
-    def _alert(self, data: Mapping[str, Any]) -> None:
-        name = str(data.get("id") or data.get("rule"))
-        if data.get("state") in ("resolved", "ok", "ended"):
-            self.alerts.pop(name, None)
-        else:
-            self.alerts[name] = " ".join(str(data[part]) for part in ("rule", "agent_id", "why") if data.get(part))
+    def _name(self, agent: str) -> str:
+        """Whose figures an agent's count to: where there are too many agents, those that came last are one."""
+        name = kept(agent)
+        own = name in self.agents or name == self._asked or len(self.agents) < MAX_AGENTS
+        return name if own else OTHER
 
-    def _show(self, row: Mapping[str, Any]) -> None:
-        at, agent, table = row["event_time"], row["agent_id"], row["table"]
-        if table == "thoughts":
-            self.thoughts.append(Line(at, agent, "thought", _text(row["thought"])))
-        elif table == "actions":
-            said = _text(row["error"]) or _text(row["reasoning"]) or _text(row["result"])
-            name = " ".join(filter(None, (_text(row["tool"]), _beyond_call(row["action"]))))
-            good = False if row["error"] else row["success"]
-            self.actions.append(Line(at, agent, name or "?", said, good, row["reward"]))
-        elif table == "events" and row.get("type") == "action_started":
-            self.actions.append(Line(at, agent, f"{_started(row.get('payload'))} …", "started"))
-        elif table == "metrics" and '"alert"' in (row.get("payload") or ""):
-            self.alerts[f"outside {agent}"] = f"from outside: {agent} {_text(row['payload'])[:200]}"
-        else:
-            return
-        self.shown += 1
+    def _show(self, row: Mapping[str, Any]) -> Line | None:
+        line = _line(row)
+        if line is not None:
+            (self.thoughts if row["table"] == "thoughts" else self.actions).append(line)
+            self.shown += 1
+        return line
+
+
+def kept(name: str) -> str:
+    """A name as it is kept: of one that no screen has room for its beginning and its end.
+
+    >>> kept("airline-3"), len(kept("a" * 100_000 + "-3")), kept("a" * 100_000 + "-3")[-4:]
+    ('airline-3', 200, 'aa-3')
+    """
+    return name if len(name) <= NAME else f"{name[: NAME // 2]}…{name[1 - NAME // 2 :]}"
+
+
+def _line(row: Mapping[str, Any]) -> Line | None:
+    """A row as a panel shows it; None for one of a kind that has no panel."""
+    at, agent, table = row["event_time"], kept(row["agent_id"]), row["table"]
+    if table == "thoughts":
+        return Line(at, agent, "thought", _text(row["thought"]))
+    if table == "actions":
+        said = _text(row["error"]) or _text(row["reasoning"]) or _text(row["result"])
+        name = " ".join(filter(None, (_text(row["tool"]), _beyond_call(row["action"]))))
+        good = False if row["error"] else row["success"]
+        return Line(at, agent, name or "?", said, good, row["reward"])
+    if table == "events" and row.get("type") == "action_started":
+        return Line(at, agent, f"{_started(row.get('payload'))} …", "started")
+    return None
 
 
 def _count(agent: Agent, row: Mapping[str, Any]) -> None:
@@ -165,11 +225,9 @@ def _count(agent: Agent, row: Mapping[str, Any]) -> None:
         agent.successes += bool(row["success"])
         agent.errors += bool(row["error"])
         if row["tool"]:
-            agent.tools[row["tool"]] += 1
-    if row["table"] == "learning" and reward is not None and not agent.learns:
-        # Rewards of learning count from now on, those of actions no more.
-        agent.learns, agent.reward_count, agent.reward_sum = True, 0, 0.0
-        agent.rewards.clear()
+            _tally(agent.tools, row["tool"], 1)
+    if row["table"] == "learning" and reward is not None:
+        agent.begin_to_learn()
     if reward is not None and (row["table"] == "learning") == agent.learns:
         agent.reward_count += 1
         agent.reward_sum += reward
@@ -177,6 +235,11 @@ def _count(agent: Agent, row: Mapping[str, Any]) -> None:
     metrics = row.get("metrics") or {}
     agent.memory_bytes = metrics.get("memory_bytes", agent.memory_bytes)
     agent.cpu_percent = metrics.get("cpu_percent", agent.cpu_percent)
+
+
+def _tally(tools: Counter[str], tool: str, count: int) -> None:
+    name = kept(tool)
+    tools[name if name in tools or len(tools) < MAX_NAMES else OTHER] += count
 
 
 def _text(value: Any) -> str:
@@ -196,4 +259,5 @@ def _started(payload: str | None) -> str:
 
 
 def _number(value: Any, otherwise: float | None) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else otherwise
+    found = number(value)
+    return otherwise if found is None else found
