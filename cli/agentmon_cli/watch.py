@@ -8,7 +8,8 @@ import sys
 import threading
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,7 @@ import typer
 if TYPE_CHECKING:
     from agentmon.live.rows import Received
     from agentmon.settings import Settings
-    from agentmon_cli.watch_board import Board
+    from agentmon_cli.watch_board import Board, Line
     from agentmon_cli.watch_screen import View
 
 #: At most so many pictures a second.
@@ -29,6 +30,8 @@ _HEALTH_S = 2.0
 _ONCE_S = 3.0
 #: And where there is no lake, so that nothing else can be shown.
 _ONCE_WITHOUT_LAKE_S = 15.0
+#: Batches from Kafka that wait for the screen; the reader waits while there are more.
+_INBOX = 10
 
 
 def register(app: typer.Typer) -> None:
@@ -67,6 +70,7 @@ class Watching:
         self._view: View = View(agent=agent and kept(agent), debug=debug)
         self._board: Board = Board(self._view.agent)
         self._inbox: deque[Received] = deque()
+        self._ending = threading.Event()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
         self._health_at = 0.0
@@ -83,10 +87,8 @@ class Watching:
 
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         out = console()
-        reader = self._reader()
-        reader.start()
         try:
-            with single_keys() as keys, Live(console=out, screen=True, auto_refresh=False) as live:
+            with self._reading(), single_keys() as keys, Live(console=out, screen=True, auto_refresh=False) as live:
                 size, drawn = None, 0.0
                 while True:
                     told = wait(self._wake_read, _FRAME_S if self._inbox else 0.25, keys=keys)
@@ -107,26 +109,20 @@ class Watching:
                         live.update(draw(self._board, self._view, *there, datetime.now(UTC)), refresh=True)
         except EOFError:
             return
-        finally:
-            reader.stop()
 
     def once(self) -> None:
         """One screen of what there is now."""
         from agentmon_cli.render import console
         from agentmon_cli.watch_screen import draw
 
-        reader = self._reader()
-        reader.start()
         end = time.monotonic() + (_ONCE_S if self._has_lake else _ONCE_WITHOUT_LAKE_S)
-        try:
+        with self._reading():
             while time.monotonic() < end and self._view.kafka == "connecting to Kafka":
                 self._take_in()
                 time.sleep(0.05)
             if not self._view.kafka:
                 time.sleep(0.3)
             self._take_in()
-        finally:
-            reader.stop()
         if self._view.kafka and not self._has_lake:
             from agentmon.errors import NoLakeError
 
@@ -139,36 +135,30 @@ class Watching:
     def lines(self) -> None:
         """A line per action and thought, as they come; what is said about them goes to stderr."""
         from agentmon_cli.keys import wait
-        from agentmon_cli.render import note
-        from agentmon_cli.watch_screen import lines_of
+        from agentmon_cli.render import note, shown
+        from agentmon_cli.watch_screen import is_chosen
 
         printed: Any = object()
         for one in sorted([*self._board.actions, *self._board.thoughts], key=lambda line: line.at)[-20:]:
             self._print(one)
-        reader = self._reader()
-        reader.start()
-        try:
+        with self._reading():
             while True:
                 wait(self._wake_read, 0.5, keys=False)
                 while self._inbox:
                     got = self._inbox.popleft()
-                    before = self._board.actions.copy(), self._board.thoughts.copy()
-                    self._apply(got)
-                    for now, then in zip((self._board.actions, self._board.thoughts), before, strict=True):
-                        known = set(map(id, then))
-                        for line in reversed([x for x in lines_of(now, self._view) if id(x) not in known]):
+                    for line in self._apply(got):
+                        if is_chosen(line, self._view):
                             self._print(line)
-                    if got.rows or got.figures:
-                        sys.stdout.flush()
-                        if self._view.debug:
-                            note(f"debug: {len(got.rows)} rows and {len(got.figures)} figures, {got.dropped} left out")
+                    if got.skipped:
+                        note(f"agentmon: skipped {got.skipped:,} messages, to go on with the newest")
+                    if self._view.debug and (got.rows or got.figures):
+                        note(f"debug: {len(got.rows)} rows and {len(got.figures)} figures, {got.dropped} left out")
                 if self._view.kafka != printed:
                     printed = self._view.kafka
-                    note(f"agentmon: {printed}" if printed else f"agentmon: live from {self._settings.bootstrap}")
-        finally:
-            reader.stop()
+                    said = shown(printed or f"live from {self._settings.bootstrap}", 300)
+                    note(f"agentmon: {said}")
 
-    def _print(self, line: Any) -> None:
+    def _print(self, line: Line) -> None:
         from agentmon_cli.render import shown
 
         mark = {True: "✓", False: "✗", None: "·"}[line.good]
@@ -191,39 +181,45 @@ class Watching:
         self._view.stored = opening.status["freshness"]["last_commit_time"]
         return True
 
-    def _reader(self) -> Any:
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
         from agentmon.live.rows import LiveReader
 
-        return LiveReader(self._settings, self._deliver, self._positions)
+        reader = LiveReader(self._settings, self._deliver, self._positions)
+        reader.start()
+        try:
+            yield
+        finally:
+            self._ending.set()
+            reader.stop()
 
     def _deliver(self, got: Received) -> None:
+        while len(self._inbox) >= _INBOX and not self._ending.wait(_FRAME_S):
+            pass  # nobody takes anything out: what else comes is kept by Kafka, not here
         self._inbox.append(got)
         with suppress(BlockingIOError):  # the screen has enough to wake up for
             os.write(self._wake_write, b".")
 
     def _take_in(self) -> bool:
-        """Take what has come; rows wait while the view is paused. Whether there is anything new to show."""
-        if self._view.paused:
-            self._view.waiting = sum(len(got.rows) for got in self._inbox)
-            self._view.kafka = next((got.away for got in reversed(self._inbox)), self._view.kafka)
-            return False
-        found = bool(self._inbox)
+        """Take what has come. Whether there is anything new to show: behind a paused screen figures only go on."""
+        found = bool(self._inbox) and not self._view.paused
         while self._inbox:
             self._apply(self._inbox.popleft())
         return found
 
-    def _apply(self, got: Received) -> None:
+    def _apply(self, got: Received) -> list[Line]:
+        """Bring the board forward; the rows that panels have of it, in the order in which they came."""
         self._view.kafka = got.away and f"{got.away}; waiting for it"
         self._board.dropped += got.dropped
         self._board.received += got.dropped
         self._board.skipped += got.skipped
-        for row in got.rows:
-            shown_now = self._board.add_row(row)
-            if shown_now and self._view.scroll and row["table"] in ("actions", "thoughts"):
-                self._view.scroll += 1  # who reads older rows stays with them
+        if self._view.paused:
+            self._view.waiting += len(got.rows)
+        lines = [line for row in got.rows if (line := self._board.add_row(row))]
         now = datetime.now(UTC)
         for figure in got.figures:
             self._board.add_figure(figure.type, figure.data, now)
+        return lines
 
     def _look_around(self, now: float) -> None:
         if now - self._health_at < _HEALTH_S:

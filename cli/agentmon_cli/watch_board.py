@@ -91,6 +91,9 @@ class Line:
     good: bool | None = None
     reward: float | None = None
 
+    def __deepcopy__(self, _: object) -> Line:
+        return self  # it never changes, and a panel that was scrolled looks for this very one
+
 
 class Board:
     """All agents, the newest actions and thoughts, and what fires. `asked`: the agent that must not become OTHER."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 from agentmon_cli.watch_board import Board
-from agentmon_cli.watch_screen import View
+from agentmon_cli.watch_screen import PANELS, View, rows_of
 
 _PAGE = 10
+_STEPS = {"down": 1, "j": 1, "up": -1, "k": -1, "pagedown": _PAGE, "pageup": -_PAGE}
 
 
 def press(key: str, view: View, board: Board) -> bool:
     """Change the view as the key says; False where it ends the watching."""
+    board = view.still or board
     if view.typing:
         _typed(key, view)
     elif view.help:
@@ -17,17 +21,17 @@ def press(key: str, view: View, board: Board) -> bool:
     elif key == "q":
         return False
     elif key in ("p", " "):
-        view.paused = not view.paused
-        view.waiting = 0
+        view.still, view.waiting = None if view.paused else deepcopy(board), 0
     elif key in ("a", "A", "tab"):
         view.agent = _next(view.agent, sorted(board.agents), -1 if key == "A" else 1)
-        view.scroll = 0
+        view.tops.clear()
     elif key in ("f", "/"):
-        view.typing, view.words, view.scroll = True, "", 0
+        view.typing, view.words = True, ""
+        view.tops.clear()
     elif key == "?":
         view.help = True
     else:
-        _scroll(key, view, max(len(board.actions), len(board.thoughts)))
+        _scroll(key, view, board)
     return True
 
 
@@ -42,13 +46,17 @@ def _typed(key: str, view: View) -> None:
         view.words += key
 
 
-def _scroll(key: str, view: View, rows: int) -> None:
-    steps = {"down": 1, "j": 1, "up": -1, "k": -1, "pagedown": _PAGE, "pageup": -_PAGE}
+def _scroll(key: str, view: View, board: Board) -> None:
     if key in ("g", "esc"):
-        view.scroll = 0
+        view.tops.clear()
         view.words = "" if key == "esc" else view.words
-    elif key in steps:
-        view.scroll = min(max(view.scroll + steps[key], 0), max(rows - 1, 0))
+    for panel in PANELS if key in _STEPS else ():
+        rows, top = rows_of(board, view, panel)
+        top = min(top + _STEPS[key], len(rows) - 1)
+        if top > 0:
+            view.tops[panel] = rows[top]
+        else:
+            view.tops.pop(panel, None)
 
 
 def _next(agent: str | None, names: list[str], step: int) -> str | None:

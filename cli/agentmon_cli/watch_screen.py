@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -23,25 +22,33 @@ from agentmon_cli.watch_board import Agent, Board, Line
 
 #: From this width on there is room for names and details.
 _WIDE = 110
+PANELS = ("actions", "thoughts")
+#: Fits into 40x10.
+_HELP = {
+    "q": "quit",
+    "p space": "pause: what arrives waits",
+    "a A": "next agent, the one before; all after the last",
+    "f /": "filter by a word; Enter keeps it, Esc drops it",
+    "↑ ↓ k j": "scroll; g to the newest",
+    "?": "this help; any key closes it",
+}
 #: Characters of a number at the most, unless it is written with an exponent.
 _NUMBER = 9
-HELP = """q       quit
-p space pause: what arrives meanwhile is shown when you go on
-a A     next agent, the one before; all of them again after the last
-f /     filter by a word in the tool, the text or the agent; Enter keeps it, Esc drops it
-↑ ↓ k j scroll back and forth; g to the newest
-?       this help; any key closes it"""
 
 
 @dataclass
 class View:
-    """What the person at the screen asked for, and what is known of the rest of the system."""
+    """What the person at the screen asked for, and what is known of the rest of the system.
+
+    `still` is what was there when the screen was paused; `tops` the row that a panel was scrolled to, which stays
+    where it is whatever arrives.
+    """
 
     agent: str | None = None
     words: str = ""
     typing: bool = False
-    paused: bool = False
-    scroll: int = 0
+    still: Board | None = None
+    tops: dict[str, Line] = field(default_factory=dict)
     help: bool = False
     waiting: int = 0
     kafka: str | None = "connecting to Kafka"
@@ -51,9 +58,16 @@ class View:
     notes: list[str] = field(default_factory=list)
     debug: bool = False
 
+    @property
+    def paused(self) -> bool:
+        return self.still is not None
+
 
 def draw(board: Board, view: View, width: int, height: int, now: datetime) -> RenderableType:
     """The whole screen, `height` lines of `width` columns."""
+    if view.help:
+        return _help()
+    board = view.still or board
     layout = Layout()
     footer = _footer(board, view, now, width)
     room = max(height - 1 - len(footer), 2)
@@ -65,14 +79,10 @@ def draw(board: Board, view: View, width: int, height: int, now: datetime) -> Re
         Layout(Group(*footer), size=len(footer)),
     )
     left, right = width - width // 2, width // 2
-    if view.help:
-        help_text = Text(HELP, no_wrap=True, overflow="ellipsis")
-        layout["upper"].update(_panel("Keys", [help_text]))
-    else:
-        layout["upper"].split_row(
-            Layout(_panel("Recent Actions", _actions(board, view, left - 4, upper - 2)), size=left),
-            Layout(_panel("Agent Thoughts", _thoughts(board, view, right - 4, upper - 2)), size=right),
-        )
+    layout["upper"].split_row(
+        Layout(_panel("Recent Actions", _actions(board, view, left - 4, upper - 2)), size=left),
+        Layout(_panel("Agent Thoughts", _thoughts(board, view, right - 4, upper - 2)), size=right),
+    )
     layout["lower"].split_row(
         Layout(_panel("Learning Stats", _stats(board, view, left - 4, room - upper - 2)), size=left),
         Layout(_panel("Learning Progress", _progress(board, view, right - 4, room - upper - 2)), size=right),
@@ -87,15 +97,32 @@ def chosen(board: Board, view: View) -> list[tuple[str, Agent]]:
     return sorted(board.agents.items())
 
 
-def lines_of(lines: Sequence[Line], view: View) -> Iterable[Line]:
-    """Rows that the view is about, newest first."""
+def is_chosen(line: Line, view: View) -> bool:
+    """Whether the view is about this row."""
+    if view.agent is not None and line.agent != view.agent:
+        return False
     word = view.words.lower()
-    for line in reversed(lines):
-        if view.agent is not None and line.agent != view.agent:
-            continue
-        if word and not any(word in text.lower() for text in (line.kind, line.text, line.agent)):
-            continue
-        yield line
+    return not word or any(word in text.lower() for text in (line.kind, line.text, line.agent))
+
+
+def rows_of(board: Board, view: View, panel: str) -> tuple[list[Line], int]:
+    """The rows of one of PANELS, newest first, and the index of the one that it was scrolled to.
+
+    Where that one is no longer kept, the oldest that is.
+    """
+    lines = board.actions if panel == "actions" else board.thoughts
+    rows = [line for line in reversed(lines) if is_chosen(line, view)]
+    top = view.tops.get(panel)
+    if top is None or not rows:
+        return rows, 0
+    return rows, next((at for at, line in enumerate(rows) if line is top), len(rows) - 1)
+
+
+def _help() -> Panel:
+    keys = Table.grid(padding=(0, 1, 0, 0))
+    for key, meaning in _HELP.items():
+        keys.add_row(key, meaning)
+    return _panel("Keys", [keys])
 
 
 def _panel(title: str, lines: Iterable[RenderableType]) -> Panel:
@@ -128,12 +155,12 @@ def _reward(agents: Sequence[Agent]) -> float | None:
 
 
 def _actions(board: Board, view: View, width: int, height: int) -> list[RenderableType]:
-    found = list(islice(lines_of(board.actions, view), view.scroll, view.scroll + height))
-    if not found:
+    rows, top = rows_of(board, view, "actions")
+    if not rows:
         return [Text("No actions yet." if not view.words else "No action has that word.", "dim")]
     several = view.agent is None and len(board.agents) > 1
     lines: list[RenderableType] = []
-    for line in found:
+    for line in rows[top : top + height]:
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append(f"{line.at.astimezone(UTC):%H:%M:%S} ", "dim")
         mark, style = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "dim")}[line.good]
@@ -153,9 +180,8 @@ def _thoughts(board: Board, view: View, width: int, height: int) -> list[Rendera
     several = view.agent is None and len(board.agents) > 1
     measure = Console(width=max(width, 10), file=None, force_terminal=False)
     lines: list[RenderableType] = []
-    for line in islice(lines_of(board.thoughts, view), view.scroll, None):
-        if len(lines) >= height:
-            break
+    rows, top = rows_of(board, view, "thoughts")
+    for line in rows[top : top + height]:
         head = f"{line.at.astimezone(UTC):%H:%M:%S} "
         text = Text(head, "dim")
         if several:
@@ -199,7 +225,7 @@ def _progress(board: Board, view: View, width: int, height: int) -> list[Rendera
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=name_width)
     for _ in range(4):
         table.add_column(no_wrap=True, justify="right")
-    rows = newest if len(newest) <= height else newest[: height - 1]
+    rows = newest if len(newest) <= height else newest[: max(height - 1, 1)]
     for name, agent in sorted(rows):
         arrow, style = TRENDS[agent.trend]
         spare = (Text(_machine(agent), "dim"),) if width >= _WIDE // 2 else ()

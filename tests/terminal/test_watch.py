@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -127,6 +128,8 @@ def test_it_follows_the_size_of_the_terminal(own_broker: tuple[Settings, Broker,
         assert screen.count("╭") == 4
 
 
+#: More than what one partition may have waiting (agentmon.live.rows.FALLEN_BEHIND).
+BURST = 23_000
 HOSTILE = [
     "\x1b[2J\x1b[H\x1b]0;title\x07 cleared",
     "[bold red]markup[/bold red] [link=http://x]y[/link]",
@@ -209,6 +212,32 @@ def test_without_a_terminal_it_prints_lines_and_ends_quietly(
     assert re.fullmatch(r"\d{4}-\S+Z a ✗ search\\x1b\[2J no route\n", (tmp_path / "out").read_text())
     assert "Traceback" not in (tmp_path / "err").read_text()
     assert "debug: 1 rows" in (tmp_path / "err").read_text()
+
+
+def test_without_a_terminal_every_line_is_printed_or_said_to_be_skipped(
+    own_broker: tuple[Settings, Broker, int], env: dict[str, str], tmp_path: Path
+) -> None:
+    """A burst of more than the reader lets wait: it comes while the process stands still."""
+    out, err = (tmp_path / "out").open("w+"), (tmp_path / "err").open("w+")
+    process = subprocess.Popen([AGENTMON, "watch"], env={**os.environ, **env}, stdout=out, stderr=err)
+    try:
+        _until(lambda: "live from" in (tmp_path / "err").read_text())
+        process.send_signal(signal.SIGSTOP)
+        producer = KafkaProducer(**client_config(own_broker[0]))
+        for number in range(BURST):
+            producer.send("agent.thoughts", json.dumps(thought(f"no {number}.")).encode(), partition=0)
+        producer.flush()
+        producer.close()
+        process.send_signal(signal.SIGCONT)
+        _until(lambda: f"no {BURST - 1}." in (tmp_path / "out").read_text())
+    finally:
+        process.kill()
+        process.wait(60)
+    skipped = re.findall(r"agentmon: skipped ([\d,]+) messages", (tmp_path / "err").read_text())
+    printed = re.findall(r"no (\d+)\.", (tmp_path / "out").read_text())
+    assert skipped
+    assert len(printed) + sum(int(told.replace(",", "")) for told in skipped) == BURST
+    assert printed == sorted(set(printed), key=int)
 
 
 def test_once_shows_one_screen(own_broker: tuple[Settings, Broker, int], env: dict[str, str]) -> None:

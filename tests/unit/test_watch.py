@@ -6,6 +6,8 @@ import io
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -13,10 +15,13 @@ import pytest
 from agentmon.contracts.measures import RECENT_REWARDS
 from agentmon.contracts.message import Limits, read
 from agentmon.contracts.running import MAX_NAMES, OTHER
-from agentmon.live.rows import figure_of
+from agentmon.live.rows import Received, figure_of
+from agentmon.settings import Settings
 from agentmon_cli.render import console
+from agentmon_cli.watch import Watching
 from agentmon_cli.watch_alerts import FIRES_FOR
 from agentmon_cli.watch_board import MAX_AGENTS, NAME, Board, kept
+from agentmon_cli.watch_keys import press
 from agentmon_cli.watch_screen import View, draw
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -149,7 +154,95 @@ def test_a_lake_with_too_many_agents_is_begun_with_the_newest() -> None:
     assert f"{3 * len(agents):,} events" in screen(board)
 
 
+@pytest.mark.parametrize(
+    "arriving",
+    [
+        row(tool="new-search"),
+        row(tool="search", agent_id="b"),
+        row(tool="fetch"),
+        thought("search"),
+        row("agent.learning", reward=1),
+    ],
+)
+@pytest.mark.parametrize("paused", [False, True])
+def test_who_reads_older_rows_stays_with_them(arriving: dict[str, Any], paused: bool) -> None:
+    board = board_of(*(row(tool=f"search-{number}") for number in range(30)))
+    view = View(agent="a", words="search", kafka=None)
+    for key in ("p", "down", "down") if paused else ("down", "down"):
+        press(key, view, board)
+    board.add_row(arriving)
+    if paused:
+        press("p", view, board)
+    first = screen(board, view).splitlines()[2]
+    assert "search-27" in first
+    press("up", view, board)
+    assert "search-28" in screen(board, view).splitlines()[2]
+
+
+def test_scrolling_ends_at_the_oldest_row_of_each_panel() -> None:
+    others = [row(agent_id="b")] * 5
+    board, view = board_of(row(tool="one"), row(tool="two"), thought("only"), *others), View(agent="a")
+    for _ in range(3):
+        press("down", view, board)
+    newest = screen(board, view).splitlines()[2]
+    assert "one" in newest
+    assert "only" in newest
+    press("g", view, board)
+    assert "two" in screen(board, view).splitlines()[2]
+
+
+def test_a_small_screen_shows_an_agent_and_all_keys() -> None:
+    board, view = board_of(*(row(agent_id=name, reward=1) for name in "ab")), View(kafka=None)
+    shown = screen(board, view, 40, 10)
+    assert "No rewards" not in shown
+    assert "→" in shown
+    press("?", view, board)
+    lines = screen(board, view, 40, 10).splitlines()
+    assert len(lines) == 10
+    assert "q       quit" in lines[1]
+    assert "any key closes it" in lines[8]
+
+
 def test_what_the_job_says_is_shown_and_not_obeyed() -> None:
     shown = screen(Board(), View(kafka=None, job="job failed: bad \x1b]0;title\x07 topic"))
     assert "\x1b" not in shown
     assert r"\x1b]0;title\x07" in shown
+
+
+@pytest.fixture
+def watching(tmp_path: Path) -> Watching:
+    return Watching(Settings(home=tmp_path), None, False)
+
+
+def test_a_paused_screen_stands_still_while_figures_go_on(watching: Watching) -> None:
+    board, view = watching._board, watching._view
+    press("p", view, board)
+    for number in range(3):
+        watching._deliver(Received(rows=[row(tool=f"tool-{number}"), thought("why")]))
+        watching._take_in()
+    assert not watching._inbox
+    still = screen(board, view)
+    assert "PAUSED, 6 waiting" in still
+    assert "0 events" in still
+    assert "tool-" not in still
+    press("p", view, board)
+    shown = screen(board, view)
+    assert "6 events" in shown
+    assert "tool-2" in shown
+
+
+def test_the_reader_waits_for_a_screen_that_takes_nothing(watching: Watching) -> None:
+    batches = 30
+    reader = Thread(target=lambda: [watching._deliver(Received(rows=[row()])) for _ in range(batches)])
+    reader.start()
+    most = 0
+    while reader.is_alive() or watching._inbox:
+        most = max(most, len(watching._inbox))
+        if not reader.is_alive() or len(watching._inbox) >= 10:
+            watching._take_in()
+    assert (most, watching._board.received) == (10, batches)
+
+
+def test_every_row_of_a_burst_has_its_line(watching: Watching) -> None:
+    lines = watching._apply(Received(rows=[row(tool=f"tool-{number}") for number in range(2_000)]))
+    assert [line.kind for line in lines] == [f"tool-{number}" for number in range(2_000)]
