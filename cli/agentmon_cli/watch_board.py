@@ -48,12 +48,7 @@ class Agent:
 
     @property
     def trend(self) -> str:
-        return trend(self.curve)
-
-    @property
-    def curve(self) -> list[float]:
-        """The course of the newest rewards, on a scale where even the largest numbers can be added up, exactly."""
-        return [reward / 32 for reward in self.rewards]
+        return trend(list(self.rewards))
 
     @property
     def avg_reward(self) -> float | None:

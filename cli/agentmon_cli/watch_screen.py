@@ -16,8 +16,8 @@ from rich.text import Text
 
 from agentmon.contracts.measures import RECENT_REWARDS
 from agentmon_cli.chart import spark
-from agentmon_cli.overview import TRENDS, ago, duration, percent
-from agentmon_cli.render import shown
+from agentmon_cli.overview import TRENDS, ago, duration, number, percent
+from agentmon_cli.render import short, shown
 from agentmon_cli.watch_board import Agent, Board, Line
 
 #: From this width on there is room for names and details.
@@ -32,8 +32,6 @@ _HELP = {
     "↑ ↓ k j": "scroll; g to the newest",
     "?": "this help; any key closes it",
 }
-#: Characters of a number at the most, unless it is written with an exponent.
-_NUMBER = 9
 
 
 @dataclass
@@ -136,7 +134,7 @@ def _header(board: Board, view: View, width: int) -> Text:
     head.append("agentmon  ", "bold cyan")
     head.append(f"{sum(a.events for a in agents):,} events", "bold")
     head.append("  success ").append(percent(successes / known if known else None), "bold")
-    head.append("  reward ").append(brief(_reward(agents), ".3f"), "bold")
+    head.append("  reward ").append(number(_reward(agents), 3), "bold")
     who = shown(view.agent, 40) if view.agent is not None else f"{len(agents)} agents"
     head.append(f"  {who}", "cyan")
     if view.words or view.typing:
@@ -169,7 +167,7 @@ def _actions(board: Board, view: View, width: int, height: int) -> list[Renderab
             text.append(f"{_short(line.agent, 24 if width >= _WIDE // 2 else 9)} ", "cyan")
         text.append(shown(line.kind, 60), "bold" if line.good is not False else "bold red")
         if line.reward is not None and width >= _WIDE // 2:
-            text.append(f" {brief(line.reward, '.2f')}", "magenta")
+            text.append(f" {number(line.reward, 2)}", "magenta")
         if line.text:
             text.append(f"  {shown(line.text[:width], width)}", "dim")
         lines.append(text)
@@ -201,7 +199,7 @@ def _stats(board: Board, view: View, width: int, height: int) -> list[Renderable
     ]
     if len(found) == 1:
         one = agents[0]
-        lines.append(Text(f"p50 {_time(one.p50_ms)}  p95 {_time(one.p95_ms)}  {_machine(one)}", no_wrap=True))
+        lines.append(Text(f"p50 {duration(one.p50_ms)}  p95 {duration(one.p95_ms)}  {_machine(one)}", no_wrap=True))
     tools: Counter[str] = Counter()
     for agent in agents:
         tools.update(agent.tools)
@@ -230,8 +228,8 @@ def _progress(board: Board, view: View, width: int, height: int) -> list[Rendera
         arrow, style = TRENDS[agent.trend]
         spare = (Text(_machine(agent), "dim"),) if width >= _WIDE // 2 else ()
         table.add_row(
-            Text(_short(name, name_width)), Text(spark(agent.curve[-sparks:]), "green"), Text(arrow, style),
-            brief(agent.avg_reward, ".2f"), *spare,
+            Text(_short(name, name_width)), Text(spark(list(agent.rewards)[-sparks:]), "green"), Text(arrow, style),
+            number(agent.avg_reward, 2), *spare,
         )  # fmt: skip
     if not rows:
         return [Text("No rewards yet.", "dim")]
@@ -267,27 +265,10 @@ def _stored(view: View, now: datetime) -> str:
 def _machine(agent: Agent) -> str:
     parts = []
     if agent.memory_bytes is not None:
-        parts.append(f"{brief(agent.memory_bytes / 2**20, ',.0f')} MiB")
+        parts.append(f"{short(agent.memory_bytes / 2**20, 0)} MiB")
     if agent.cpu_percent is not None:
-        parts.append(f"{brief(agent.cpu_percent, '.0f')}% CPU")
+        parts.append(f"{short(agent.cpu_percent, 0)}% CPU")
     return "  ".join(parts)
-
-
-def brief(value: float | None, form: str) -> str:
-    """A number in this form, or with an exponent where it would not fit beside others: anybody may send 1e300.
-
-    >>> brief(0.425, ".2f"), brief(-1e300, ".2f"), brief(123_456.0, ",.0f")
-    ('0.42', '-1e+300', '123,456')
-    """
-    if value is None:
-        return "–"  # noqa: RUF001 - a dash, as tables have it
-    text = format(value, form)
-    return text if len(text) <= _NUMBER else f"{value:.3g}"
-
-
-def _time(ms: float | None) -> str:
-    text = duration(ms)
-    return text if ms is None or len(text) <= _NUMBER else f"{ms / 60_000:.3g}min"
 
 
 def _short(name: str, width: int) -> str:
