@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 
-from agentmon.errors import AgentmonError, Exit
+from agentmon.errors import INTERRUPTED, AgentmonError, Exit, interrupted
 
 #: What people, and programs every few seconds, ask most needs no parser: typer and what it imports are 0.15 s.
 _STATUS = {("status",): "table", ("status", "--json"): "json"}
@@ -32,7 +32,7 @@ def main() -> int:
     except AgentmonError as error:
         return _told(error, int(error.exit_code))
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         return _enough()
     except SystemExit as ended:
@@ -41,6 +41,8 @@ def main() -> int:
             return _enough()
         raise
     except Exception as error:  # noqa: BLE001 - the last line of defence: users get one line, not a stack trace
+        if interrupted(error):
+            return INTERRUPTED
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         return _told(error, int(Exit.FAILED), f"{reason} (AGENT_LOG_LEVEL=DEBUG shows where)")
     return code

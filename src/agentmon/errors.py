@@ -15,6 +15,10 @@ class Exit(IntEnum):
     NO_LAKE = 4
 
 
+#: What shells say of a command that Ctrl-C ended: 128 and the signal's number.
+INTERRUPTED = 130
+
+
 class AgentmonError(Exception):
     """Base of all our errors; the message is shown to the user as it is, without a stack trace."""
 
@@ -65,3 +69,11 @@ class IncarnationError(AgentmonError):
 
 class QueryError(AgentmonError):
     """Raised when a user's SQL can't be run or isn't read-only."""
+
+
+def interrupted(error: BaseException) -> bool:
+    """Whether Ctrl-C is behind an error: DuckDB, and a library that is just being loaded, make their own of it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None

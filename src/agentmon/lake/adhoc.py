@@ -3,7 +3,7 @@
 Four locks, because none is enough by itself (spark-delta-notes.md): only what DuckDB's own parser can
 serialise as a SELECT gets through (no COPY, DROP, ATTACH, SET, PRAGMA, INSTALL); functions that open a
 Delta table by path, or run text as SQL, are refused; files outside the lake and its archive are out of
-reach; and the configuration is locked before the query runs.
+reach; and the configuration is locked before the query runs. Ctrl-C stops it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import duckdb
-
-from agentmon.errors import QueryError
+from agentmon.errors import AgentmonError, QueryError, interrupted
 from agentmon.lake.connection import Connection, duckdb_uri, literal, open_lake
 from agentmon.lake.reading import first_line
 from agentmon.lake.selection import Rows
+from agentmon.lake.stopping import stoppable
 
 _FETCH = 2_000
 _EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?", re.IGNORECASE)
@@ -30,7 +29,8 @@ _ONLY = "one SELECT (or EXPLAIN, DESCRIBE, SHOW) over the lake's tables: `agentm
 def run_sql(lake: str, query: str, readable: Sequence[str] = ()) -> Rows:
     """Run a user's query; the rows stream. `readable` are further folders whose files it may read (the archive).
 
-    Raises QueryError with DuckDB's own words where the query is wrong, or says that it isn't read-only.
+    Raises QueryError with DuckDB's own words where the query is wrong, or says that it isn't read-only; and
+    KeyboardInterrupt at Ctrl-C.
     """
     rows = _stream(lake, query, readable)
     return Rows(next(rows), rows)
@@ -79,16 +79,26 @@ def _lock(con: Connection, folders: Sequence[str]) -> None:
 
 def _stream(lake: str, query: str, readable: Sequence[str]) -> Iterator[Any]:
     """First the columns' names, then the rows."""
-    with open_lake(lake) as con:
-        try:
+    try:
+        with open_lake(lake) as con:
             check(con, query)
             _lock(con, [duckdb_uri(folder) for folder in (lake, *readable)])
-            con.execute(query)
+            with stoppable(con):
+                con.execute(query)
             yield _distinct([d[0] for d in con.description or ()])
-            while found := con.fetchmany(_FETCH):
+            while found := _fetch(con):
                 yield from found
-        except duckdb.Error as error:
-            raise QueryError(first_line(error)) from error
+    except AgentmonError:
+        raise
+    except Exception as error:
+        if interrupted(error):
+            raise KeyboardInterrupt from error
+        raise QueryError(first_line(error)) from error
+
+
+def _fetch(con: Connection) -> list[tuple[Any, ...]]:
+    with stoppable(con):
+        return con.fetchmany(_FETCH)
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
