@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 
 from agentmon.errors import INTERRUPTED, AgentmonError, Exit, interrupted
+from agentmon_cli.told import tell
 
 #: What people, and programs every few seconds, ask most needs no parser: typer and what it imports are 0.15 s.
 _STATUS = {("status",): "table", ("status", "--json"): "json"}
@@ -30,7 +30,8 @@ def main() -> int:
         code = _invoke()
         sys.stdout.flush()
     except AgentmonError as error:
-        return _told(error, int(error.exit_code))
+        tell(error)
+        return int(error.exit_code)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -44,7 +45,8 @@ def main() -> int:
         if interrupted(error):
             return INTERRUPTED
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        return _told(error, int(Exit.FAILED), f"{reason} (AGENT_LOG_LEVEL=DEBUG shows where)")
+        tell(error, f"{reason} (AGENT_LOG_LEVEL=DEBUG shows where)")
+        return int(Exit.FAILED)
     return code
 
 
@@ -69,10 +71,3 @@ def _enough() -> int:
     """Whoever read us has enough (`agentmon actions | head`); Python's own flush at exit must not complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(Exit.FINE)
-
-
-def _told(error: Exception, code: int, text: str | None = None) -> int:
-    if os.environ.get("AGENT_LOG_LEVEL", "").upper() == "DEBUG":
-        traceback.print_exception(error)
-    sys.stderr.write(f"agentmon: {text or error}\n")
-    return code

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from agentmon_cli.read import AsJson, Form, chosen_format, lake
+from agentmon_cli.told import tell
 
 #: A query that took longer and names no event_date is told how to take less.
 _SLOW_S = 1.0
@@ -183,7 +184,7 @@ def _shell(form: str) -> None:
                 except NoLakeError:
                     raise
                 except AgentmonError as error:
-                    note(f"agentmon: {error}")
+                    tell(error)
                 except KeyboardInterrupt:
                     note("stopped")
                 text = ""

@@ -1,0 +1,68 @@
+"""agentmon sql: foreign text is shown, never obeyed."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from bench.lake import make
+
+from agentmon_cli.main import main
+from agentmon_cli.told import tell
+
+
+class Ran(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Terminal(io.TextIOWrapper):
+    """Where somebody types these bytes."""
+
+    def __init__(self, typed: bytes) -> None:
+        super().__init__(io.BytesIO(typed), encoding="utf-8")
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("home")
+    make(home / "lake", 10, days=1, commits=1)
+    return home
+
+
+@pytest.fixture
+def sql(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Runs agentmon sql, with something typed at a terminal where it is given."""
+
+    def run(*arguments: str, typed: bytes = b"") -> Ran:
+        monkeypatch.setenv("AGENTMON_HOME", str(home))
+        monkeypatch.setattr(sys, "argv", ["agentmon", "sql", *arguments])
+        monkeypatch.setattr(sys, "stdin", Terminal(typed))
+        code = main()
+        return Ran(code, *capsys.readouterr())
+
+    return run
+
+
+def test_no_text_reaches_the_terminal_as_it_is(sql: Callable[..., Ran]) -> None:
+    said = "".join(sql("SELECT 'x\x1b]0;title\x07'::INT")[1:])
+    assert "\\x1b" in said
+    assert "\x1b" not in said
+
+
+def test_an_error_of_several_lines_keeps_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tell(ValueError(f"one\ntwo \x9b31m {'x' * 500}"))
+    assert capsys.readouterr().err == f"agentmon: one\ntwo \\x9b31m {'x' * 500}\n"
+    monkeypatch.setenv("AGENT_LOG_LEVEL", "DEBUG")
+    tell(ValueError("\x1b[2J"))
+    assert "\x1b" not in capsys.readouterr().err
