@@ -7,12 +7,15 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agentmon_cli.read import AsJson, Form, chosen_format, lake
-from agentmon_cli.told import tell
+from agentmon_cli.told import harmless, tell
+
+if TYPE_CHECKING:
+    from agentmon.lake.selection import Rows
 
 #: A query that took longer and names no event_date is told how to take less.
 _SLOW_S = 1.0
@@ -22,6 +25,8 @@ _HISTORY = 1_000
 _SHELL_HELP = """One SELECT (or EXPLAIN, DESCRIBE, SHOW, SUMMARIZE), ended by a semicolon. Read-only.
 .tables       what the tables are      .columns TABLE  what is in one
 .help         this                     .quit, Ctrl-D   leave"""
+#: The columns of what EXPLAIN gives.
+_PLAN = ["explain_key", "explain_value"]
 _KEYWORDS = [
     "SELECT",
     "FROM",
@@ -124,13 +129,22 @@ def _run(text: str, form: str, limit: int | None) -> None:
     begun = time.monotonic()
     found = run_sql(lake(), text)
     rows = Rows(found.columns, found, limit)
-    write(form, rows.columns, rows)
+    if form == "table" and rows.columns == _PLAN:
+        _write_plan(rows)
+    else:
+        write(form, rows.columns, rows)
     if rows.cut:
         note(f"the first {limit:,} rows; agentmon sql with the query as its argument gives all")
     if time.monotonic() - begun > _SLOW_S and scans_everything(text):
         note(
             "it read every day: a condition on event_date, the partition, reads less (event_date >= DATE '2026-11-01')"
         )
+
+
+def _write_plan(rows: Rows) -> None:
+    """EXPLAIN's plan as DuckDB draws it; its conditions may have data in them."""
+    for _, plan in rows:
+        sys.stdout.write(harmless(str(plan)).rstrip("\n") + "\n")
 
 
 def scans_everything(query: str) -> bool:

@@ -1,4 +1,4 @@
-"""agentmon sql: foreign text is shown, never obeyed."""
+"""agentmon sql: plans are drawn; foreign text is shown, never obeyed."""
 
 from __future__ import annotations
 
@@ -52,8 +52,23 @@ def sql(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     return run
 
 
-def test_no_text_reaches_the_terminal_as_it_is(sql: Callable[..., Ran]) -> None:
-    said = "".join(sql("SELECT 'x\x1b]0;title\x07'::INT")[1:])
+@pytest.mark.parametrize("how", ["EXPLAIN", "EXPLAIN ANALYZE", "EXPLAIN (FORMAT json)"])
+def test_a_plan_is_drawn_whole(sql: Callable[..., Ran], how: str) -> None:
+    plan = sql(f"{how} SELECT tool FROM actions WHERE agent_id = 'a'").stdout
+    assert "agent_id='a'" in plan
+    assert "…" not in plan
+    assert len(plan.splitlines()) > 5
+
+
+def test_a_plan_is_rows_in_json(sql: Callable[..., Ran]) -> None:
+    assert '"explain_key": "physical_plan"' in sql("EXPLAIN SELECT 1", "--json").stdout
+
+
+@pytest.mark.parametrize(
+    "query", ["SELECT 'x\x1b]0;title\x07'::INT", "EXPLAIN SELECT * FROM actions WHERE tool = '\x1b[2J'"]
+)
+def test_no_text_reaches_the_terminal_as_it_is(sql: Callable[..., Ran], query: str) -> None:
+    said = "".join(sql(query)[1:])
     assert "\\x1b" in said
     assert "\x1b" not in said
 

@@ -20,7 +20,12 @@ from agentmon.lake.selection import Rows
 from agentmon.lake.stopping import stoppable
 
 _FETCH = 2_000
-_EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?", re.IGNORECASE)
+#: What may stand before and after the word EXPLAIN, and what it takes.
+_GAP = r"(?:\s|--[^\n]*|/\*.*?\*/)*+"
+_OPTION = r"\s*(?:analyze|format)(?:\s+'?\w+'?)?\s*"
+_EXPLAIN = re.compile(
+    rf"{_GAP}explain\b{_GAP}(?P<how>analyze\b|\({_OPTION}(?:,{_OPTION})*\))?(?P<query>.*)", re.IGNORECASE | re.DOTALL
+)
 #: Functions that reach past the views: Delta tables by path, and text that is run as SQL.
 _REFUSED = re.compile(r"^(delta_|get_delta|parse_delta|query$|json_execute_serialized_sql$)", re.IGNORECASE)
 _ONLY = "one SELECT (or EXPLAIN, DESCRIBE, SHOW) over the lake's tables: `agentmon tables` shows them"
@@ -36,15 +41,21 @@ def run_sql(lake: str, query: str, readable: Sequence[str] = ()) -> Rows:
     return Rows(next(rows), rows)
 
 
-def check(con: Connection, query: str) -> None:
-    """Raise QueryError unless the text is one statement that only reads."""
+def checked(con: Connection, query: str) -> str:
+    """The text to run of a query.
+
+    Raises QueryError unless it is one statement that only reads.
+    """
     statements: list[Any] = list(con.extract_statements(query))
     if len(statements) != 1:
         raise QueryError(f"{'nothing to run' if not statements else 'several statements'}: give {_ONLY}")
-    tree = _tree(con, _EXPLAIN.sub("", query, count=1) if _EXPLAIN.match(query) else query)
-    refused = sorted({name for name in _functions(tree) if _REFUSED.match(name)})
+    explained = _EXPLAIN.match(query)
+    inner = explained["query"] if explained else query
+    refused = sorted({name for name in _functions(_tree(con, inner)) if _REFUSED.match(name)})
     if refused:
         raise QueryError(f"{refused[0]}() is not for queries here: give {_ONLY}")
+    # Put together anew: what is explained is what was checked, however DuckDB reads what stood before it.
+    return f"EXPLAIN {explained['how'] or ''} {inner}" if explained else query
 
 
 def _tree(con: Connection, query: str) -> Any:
@@ -81,10 +92,10 @@ def _stream(lake: str, query: str, readable: Sequence[str]) -> Iterator[Any]:
     """First the columns' names, then the rows."""
     try:
         with open_lake(lake) as con:
-            check(con, query)
+            text = checked(con, query)
             _lock(con, [duckdb_uri(folder) for folder in (lake, *readable)])
             with stoppable(con):
-                con.execute(query)
+                con.execute(text)
             yield _distinct([d[0] for d in con.description or ()])
             while found := _fetch(con):
                 yield from found
