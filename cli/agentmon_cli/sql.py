@@ -102,30 +102,39 @@ def sql(
         text = _read(file)
     elif query is not None and query != "-":
         text = query
-    elif query is None and sys.stdin.isatty():
+    elif query is None and sys.stdin and sys.stdin.isatty():
         _shell(form)
         return
     else:
-        text = sys.stdin.read()
+        text = _read(None)
     if not text.strip():
         raise UsageError("there is no query: give QUERY, --file FILE, or write one to stdin")
     _run(text, form, None)
 
 
-def _read(file: Path) -> str:
+def _read(file: Path | None) -> str:
+    """A query from a file, or else from stdin."""
     from agentmon.errors import UsageError
 
     try:
-        return file.read_text()
+        if file is not None:
+            return file.read_text()
+        return sys.stdin.read() if sys.stdin else ""  # None where it was closed before we began
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--file {file} can't be read: {getattr(error, 'strerror', None) or error}") from error
+        source = "stdin" if file is None else f"--file {file}"
+        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror or error
+        raise UsageError(f"{source} can't be read: {reason}") from error
 
 
 def _run(text: str, form: str, limit: int | None) -> None:
+    from agentmon.errors import UsageError
     from agentmon.lake.adhoc import run_sql
     from agentmon.lake.selection import Rows
     from agentmon_cli.render import note, write
 
+    # What Python makes of an argument's bytes that are not UTF-8.
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise UsageError("the query can't be read: it is not UTF-8")
     begun = time.monotonic()
     found = run_sql(lake(), text)
     rows = Rows(found.columns, found, limit)
@@ -163,7 +172,7 @@ def _shell(form: str) -> None:
     """Read queries from the terminal until its end."""
     import readline
 
-    from agentmon.errors import AgentmonError, NoLakeError
+    from agentmon.errors import NoLakeError
     from agentmon.settings import Settings
     from agentmon_cli.render import note
 
@@ -185,6 +194,9 @@ def _shell(form: str) -> None:
                 note("")
                 text = ""
                 continue
+            except UnicodeDecodeError as error:
+                tell(error, "the line can't be read: it is not UTF-8")
+                continue
             if not text and line.strip().startswith("."):
                 if not _command(line.split()):
                     return
@@ -195,9 +207,9 @@ def _shell(form: str) -> None:
             elif text.rstrip().endswith(";"):
                 try:
                     _run(text, form, _SHELL_ROWS)
-                except NoLakeError:
+                except (NoLakeError, BrokenPipeError):
                     raise
-                except AgentmonError as error:
+                except Exception as error:  # noqa: BLE001 - no query ends the shell
                     tell(error)
                 except KeyboardInterrupt:
                     note("stopped")

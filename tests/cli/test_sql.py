@@ -1,8 +1,10 @@
-"""agentmon sql: plans are drawn; foreign text is shown, never obeyed."""
+"""agentmon sql: plans are drawn, bytes that are no text are named, nothing ends the shell."""
 
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,8 @@ from bench.lake import make
 
 from agentmon_cli.main import main
 from agentmon_cli.told import tell
+
+RUN = [sys.executable, "-c", "from agentmon_cli.main import run; run()"]
 
 
 class Ran(NamedTuple):
@@ -81,3 +85,36 @@ def test_an_error_of_several_lines_keeps_them(
     monkeypatch.setenv("AGENT_LOG_LEVEL", "DEBUG")
     tell(ValueError("\x1b[2J"))
     assert "\x1b" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "says"),
+    [([b"SELECT \xff"], b"", "not UTF-8"), ([], b"SELECT \xff", "not UTF-8"), ([], None, "there is no query")],
+)
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_what_is_no_text_is_named(
+    home: Path, arguments: list[bytes], stdin: bytes | None, says: str, errors: str
+) -> None:
+    """Stdin is closed where it is None."""
+    ran = subprocess.run(
+        ["bash", "-c", '"$@" <&-' if stdin is None else '"$@"', "bash", *RUN, "sql", *arguments],
+        env={**os.environ, "AGENTMON_HOME": str(home), "PYTHONIOENCODING": f"utf-8:{errors}"},
+        input=stdin, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout) == (2, b"")
+    [line] = ran.stderr.decode().splitlines()
+    assert says in line
+
+
+@pytest.mark.parametrize("query", ["SELECT INTERVAL 5000000 YEARS", "SELECT 'x'::INT", "SELECT nope", "COPY"])
+def test_the_shell_goes_on_after_any_query(sql: Callable[..., Ran], query: str) -> None:
+    ran = sql("--format", "csv", typed=f"{query};\nSELECT 41 + 1 AS n;\n".encode())
+    assert ran.returncode == 0
+    assert ran.stderr.count("agentmon: ") == 1
+    assert "n\n42\n" in ran.stdout
+
+
+def test_the_shell_goes_on_after_what_is_no_text(sql: Callable[..., Ran]) -> None:
+    ran = sql(typed=b"SELECT \xff;\n")
+    assert ran.returncode == 0
+    assert "not UTF-8" in ran.stderr

@@ -139,6 +139,9 @@ def test_what_is_explained_is_what_was_checked(lake: str) -> None:
     assert not Path(lake, "x.csv").exists()
 
 
-def test_an_error_while_the_rows_stream_is_ours_too(lake: str) -> None:
+@pytest.mark.parametrize(
+    "query", ["SELECT CAST('x' || kafka_offset AS INT) FROM actions", "SELECT INTERVAL 5000000 YEARS"]
+)
+def test_an_error_while_the_rows_stream_is_ours_too(lake: str, query: str) -> None:
     with pytest.raises(QueryError):
-        run_sql(lake, "SELECT CAST('x' || kafka_offset AS INT) FROM actions").dicts()
+        run_sql(lake, query).dicts()

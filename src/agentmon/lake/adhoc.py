@@ -109,7 +109,10 @@ def _stream(lake: str, query: str, readable: Sequence[str]) -> Iterator[Any]:
 
 def _fetch(con: Connection) -> list[tuple[Any, ...]]:
     with stoppable(con):
-        return con.fetchmany(_FETCH)
+        try:
+            return con.fetchmany(_FETCH)
+        except (OverflowError, ValueError) as error:
+            raise QueryError(f"Python has no such value ({error}): cast it to VARCHAR") from error
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
