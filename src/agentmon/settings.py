@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from agentmon.errors import SettingError
 
 DEFAULT_BOOTSTRAP = "localhost:9092"
 CODECS = ("auto", "zstd", "lz4", "gzip", "none")
+_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -69,10 +71,16 @@ def _flag(value: str) -> bool:
     raise ValueError
 
 
-def _level(value: str) -> str:
-    if value.upper() not in _LEVELS:
-        raise ValueError
-    return value.upper()
+def _choice(names: Sequence[str]) -> Callable[[str], str]:
+    """One of the names, written in any case."""
+    known = {name.lower(): name for name in names}
+
+    def read(value: str) -> str:
+        if value.lower() not in known:
+            raise ValueError
+        return known[value.lower()]
+
+    return read
 
 
 def _fraction(value: str) -> float:
@@ -80,12 +88,6 @@ def _fraction(value: str) -> float:
     if not 0 <= number <= 1:
         raise ValueError
     return number
-
-
-def _codec(value: str) -> str:
-    if value.lower() not in CODECS:
-        raise ValueError
-    return value.lower()
 
 
 def _depth(value: str) -> int:
@@ -123,12 +125,12 @@ class Settings:
     kafka_security_protocol: str = _setting(
         "KAFKA_SECURITY_PROTOCOL",
         "PLAINTEXT",
-        _text,
+        _choice(_PROTOCOLS),
         "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",
         "how to talk to Kafka",
     )
     kafka_sasl_mechanism: str | None = _setting(
-        "KAFKA_SASL_MECHANISM", None, _text, "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", "how to log in"
+        "KAFKA_SASL_MECHANISM", None, _choice(_MECHANISMS), "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", "how to log in"
     )
     kafka_sasl_username: str | None = _setting("KAFKA_SASL_USERNAME", None, _text, "text", "who logs in")
     kafka_sasl_password: Secret | None = _setting("KAFKA_SASL_PASSWORD", None, Secret, "text", "with which password")
@@ -142,7 +144,11 @@ class Settings:
         "AGENT_METRICS_INTERVAL", 30.0, _positive, "seconds > 0", "how often a publisher reports its process"
     )
     log_level: str = _setting(
-        "AGENT_LOG_LEVEL", "INFO", _level, " or ".join(_LEVELS), "how much is logged; DEBUG shows stack traces"
+        "AGENT_LOG_LEVEL",
+        "INFO",
+        _choice(_LEVELS),
+        " or ".join(_LEVELS),
+        "how much is logged; DEBUG shows stack traces",
     )
     frontend_ws_port: int = _setting("FRONTEND_WS_PORT", 8080, _port, "1..65535", "the gateway's WebSocket port")
     frontend_api_port: int = _setting("FRONTEND_API_PORT", 8080, _port, "1..65535", "the gateway's HTTP port")
@@ -207,7 +213,11 @@ class Settings:
         "AGENTMON_BATCH_BYTES", 128 * 1024, _count, "bytes > 0", "how much it sends to a partition in one piece"
     )
     codec: str = _setting(
-        "AGENTMON_CODEC", "auto", _codec, " or ".join(CODECS), "how messages are compressed; auto takes the best there"
+        "AGENTMON_CODEC",
+        "auto",
+        _choice(CODECS),
+        " or ".join(CODECS),
+        "how messages are compressed; auto takes the best there",
     )
     spill_bytes: int = _setting(
         "AGENTMON_SPILL_BYTES",

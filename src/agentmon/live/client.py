@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import sys
 import threading
@@ -33,7 +34,8 @@ _LOGIN_MODULES = {
 
 
 def client_config(settings: Settings) -> dict[str, Any]:
-    """What any kafka-python client takes to reach and enter the Kafka in use."""
+    """What any kafka-python client takes to reach and enter the Kafka in use. Raises SettingError."""
+    _check_entry(settings)
     config: dict[str, Any] = {
         "bootstrap_servers": [server.strip() for server in settings.bootstrap.split(",")],
         "client_id": "agentmon",
@@ -46,6 +48,20 @@ def client_config(settings: Settings) -> dict[str, Any]:
         "ssl_keyfile": settings.kafka_ssl_keyfile,
     }
     return {key: value for key, value in config.items() if value is not None}
+
+
+def _check_entry(settings: Settings) -> None:
+    """Raises SettingError where what KAFKA_SECURITY_PROTOCOL needs is not set, or a file of it can't be read."""
+    protocol = settings.kafka_security_protocol
+    if protocol.startswith("SASL"):
+        for name in ("mechanism", "username", "password"):
+            if not getattr(settings, f"kafka_sasl_{name}"):
+                raise SettingError(f"KAFKA_SECURITY_PROTOCOL={protocol} needs KAFKA_SASL_{name.upper()}: set it too")
+    if protocol.endswith("SSL"):
+        for name in ("cafile", "certfile", "keyfile"):
+            file = getattr(settings, f"kafka_ssl_{name}")
+            if file and not (Path(file).is_file() and os.access(file, os.R_OK)):
+                raise SettingError(f"KAFKA_SSL_{name.upper()}={file} can't be read: it takes a PEM file")
 
 
 def open_consumer(settings: Settings, **more: Any) -> KafkaConsumer:
@@ -64,7 +80,8 @@ def makes_no_topics(cluster: ClusterMetadata) -> None:
 
 
 def spark_options(settings: Settings) -> dict[str, str]:
-    """The same for Spark's Kafka source and sink."""
+    """The same for Spark's Kafka source and sink. Raises SettingError."""
+    _check_entry(settings)
     options = {"kafka.bootstrap.servers": settings.bootstrap}
     if settings.kafka_security_protocol != "PLAINTEXT":
         options["kafka.security.protocol"] = settings.kafka_security_protocol
@@ -127,7 +144,7 @@ class Connection:
     def ask(self, question: Callable[[KafkaAdminClient], T]) -> T:
         """Put a question to Kafka, and again where waiting can help.
 
-        Raises KafkaUnreachable, also for what Kafka refuses. At once where nothing listens at the first
+        Raises SettingError, and KafkaUnreachable, also for what Kafka refuses. At once where nothing listens at the first
         contact: later a broker that is restarted is waited for, for several timeouts of one question.
         """
         end = time.monotonic() + self._timeout_s * (_PATIENCE if self._has_answered else 1)
@@ -161,9 +178,10 @@ class Connection:
     def _open(self) -> KafkaAdminClient:
         with self._lock:
             if self._client is None:
+                config = client_config(self._settings)
                 knock(self._settings.bootstrap)
                 self._client = KafkaAdminClient(
-                    **client_config(self._settings),
+                    **config,
                     request_timeout_ms=int(self._timeout_s * 1000),
                     bootstrap_timeout_ms=int(self._timeout_s * 1000),
                 )
