@@ -45,6 +45,16 @@ class Finding:
 Check = Callable[[Settings], Iterator[Finding]]
 
 
+def made(check: Check, settings: Settings) -> Iterator[Finding]:
+    """What a check finds. That it can't be made is a finding too: the others say what they can."""
+    try:
+        yield from check(settings)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other checks matter
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        why = "this can't be checked; what is broken here may be what the other checks find"
+        yield Finding(BROKEN, f"{check.__name__}: {reason}", why, "mend what the line names; agentmon doctor")
+
+
 def java(_: Settings) -> Iterator[Finding]:
     """Spark and Kafka run on it."""
     from agentmon.stack.java import find_java
@@ -237,12 +247,19 @@ def _unsealed(settings: Settings, name: str, told: Mapping[str, Any]) -> Iterato
 
 def lake(settings: Settings) -> Iterator[Finding]:
     """Whether there is one, how fresh, in how many files, and what producers' clocks did."""
-    from agentmon.lake.health import read_health
+    from agentmon.lake.connection import DamagedError
+    from agentmon.lake.health import damaged_files, read_health
 
+    damaged = damaged_files(settings.lake)
+    yield from map(_damaged, damaged)
     try:
         health = read_health(settings.lake, datetime.now(UTC) - timedelta(days=1))
     except NoLakeError as error:
         yield Finding(BROKEN, str(error), "there is nothing to read", "agentmon up")
+        return
+    except DamagedError as error:
+        if error.path not in damaged:
+            yield _damaged(error.path)
         return
     except AgentmonError as error:
         yield Finding(BROKEN, str(error), "the tables can't be read", "agentmon audit; restore a backup")
@@ -268,6 +285,11 @@ def lake(settings: Settings) -> Iterator[Finding]:
         why = "they are no JSON objects, or too long"
         yield Finding(WARNING, f"{health.quarantined:,} messages of the last day in quarantine", why,
                       'agentmon sql "SELECT reason, error, kafka_topic FROM quarantine ORDER BY event_time DESC LIMIT 20"')  # fmt: skip
+
+
+def _damaged(path: str) -> Finding:
+    why = "what needs this file can't be read; other files and tables are safe"
+    return Finding(BROKEN, f"{path} is damaged or gone", why, "put it back from a backup")
 
 
 def machine(settings: Settings) -> Iterator[Finding]:

@@ -22,11 +22,11 @@ def doctor(form: Form = "table", as_json: AsJson = False) -> None:
     form = chosen_format(form, as_json)
     from agentmon.errors import Exit
     from agentmon.settings import Settings
-    from agentmon_cli.checks import BROKEN, CHECKS
+    from agentmon_cli.checks import BROKEN, CHECKS, made
     from agentmon_cli.render import write
 
     settings = Settings.from_env()
-    found = [finding for check in CHECKS for finding in check(settings)]
+    found = [finding for check in CHECKS for finding in made(check, settings)]
     if form == "table":
         _show(found)
     else:

@@ -232,6 +232,43 @@ def test_doctor_names_what_is_broken_and_the_command_that_mends_it(
     assert "why:" in agentmon(tmp_path, "doctor").stdout
 
 
+DAMAGES: dict[str, Callable[[Path], Any]] = {
+    "zeroed": lambda file: file.write_bytes(bytes(file.stat().st_size)),
+    "cut off": lambda file: file.write_bytes(file.read_bytes()[:-20]),
+    "emptied": lambda file: file.write_bytes(b""),
+    "deleted": lambda file: file.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(("command", "table"), [("status", "summaries"), ("actions", "actions"), ("audit", "ledger")])
+def test_a_damaged_file_is_named_and_doctor_says_the_rest_too(
+    agentmon: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, table: str, damage: str
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "localhost:1")
+    make(tmp_path / "lake", 200, days=1, commits=3, today=DAY)
+    file = max((tmp_path / "lake" / table).rglob("*.parquet"))
+    DAMAGES[damage](file)
+    ran = agentmon(tmp_path, command)
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
+    assert f"a file of the table {table} is damaged or gone" in ran.stderr
+    assert file.name in ran.stderr
+    ran = agentmon(tmp_path, "doctor", "--json")
+    assert ran.returncode == 3
+    found = {row["what"].split()[0]: row for row in json.loads(ran.stdout)}
+    assert (found[str(file)]["level"], found[str(file)]["mend"]) == ("broken", "put it back from a backup")
+    assert {"Java:", "settings:", "disk:", "Kafka"} <= set(found)
+
+
+def test_of_a_bad_entry_in_a_log_one_line_is_said(agentmon: Callable[..., Ran], tmp_path: Path) -> None:
+    make(tmp_path / "lake", 20, days=1, commits=1, today=DAY)
+    max((tmp_path / "lake" / "actions" / "_delta_log").glob("*.json")).write_text('{"add": nonsense\n')
+    ran = agentmon(tmp_path, "actions")
+    assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
+    assert "Json error" in ran.stderr
+    assert "backtrace" not in ran.stderr
+
+
 def test_a_broken_pipe_is_quiet(home: Path) -> None:
     command = f"{AGENTMON} actions --limit 0 --format csv | head -1"
     ran = subprocess.run(

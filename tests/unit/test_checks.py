@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,16 @@ def test_a_folder_that_can_not_be_written(tmp_path: Path, monkeypatch: pytest.Mo
     assert is_writable(tmp_path / "not" / "there" / "yet")
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert levels(checks.checkpoint(Settings(home=tmp_path))) == [(BROKEN, "checkpoints")]
+
+
+def test_a_check_that_fails_itself_is_a_finding() -> None:
+    def weather(_: Settings) -> Iterator[Finding]:
+        yield Finding(OK, "sun: there")
+        raise ValueError("no barometer\nat line 7")
+
+    found = list(checks.made(weather, Settings()))
+    assert levels(found) == [(OK, "sun"), (BROKEN, "weather")]
+    assert found[1].what == "weather: no barometer"
 
 
 def test_a_log_without_checkpoints_and_a_commit_from_the_future(

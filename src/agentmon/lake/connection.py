@@ -6,6 +6,7 @@ The ledger is pinned first: a batch writes it last, so whatever it has is in the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -28,6 +29,18 @@ _SQL = Path(__file__).parent / "sql"
 SEALED = ("summaries", "sessions")
 #: How DuckDB's Delta reader says that there is no table (yet).
 _NO_TABLE = ("InvalidTableLocation", "No files in log segment", "No such file")
+#: Where DuckDB names a data file, with its table.
+_DATA_FILE = re.compile(r"""['"](?P<path>[^'"]*/(?P<table>\w+)/([^/'"]+=[^/'"]*/)*[^/'"]+\.parquet)""")
+
+
+class DamagedError(AgentmonError):
+    """Raised when a data file of the lake can't be read, `path`: it is gone, or not as it was written."""
+
+    def __init__(self, path: str, table: str, reason: str) -> None:
+        super().__init__(
+            f"a file of the table {table} is damaged or gone, the others are safe: run agentmon doctor ({reason})"
+        )
+        self.path = path
 
 
 @cache
@@ -43,8 +56,23 @@ def duckdb_uri(uri: str) -> str:
     return uri.replace("s3a://", "s3://", 1)
 
 
-def connect(*, delta: bool = True) -> Connection:
-    """DuckDB in memory, in UTC, able to read Delta tables (where `delta`); nothing is looked up on the network."""
+@contextmanager
+def connect(*, delta: bool = True) -> Iterator[Connection]:
+    """DuckDB in memory, in UTC, able to read Delta tables (where `delta`); nothing is looked up on the network.
+
+    Raises DamagedError where a file of a table can't be read.
+    """
+    with _set_up(delta=delta) as con:
+        try:
+            yield con
+        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+            found = _DATA_FILE.search(str(error))
+            if found is None or isinstance(error, duckdb.HTTPException):
+                raise
+            raise DamagedError(found["path"], found["table"], _first_line(error)) from error
+
+
+def _set_up(*, delta: bool) -> Connection:
     con = duckdb.connect(
         config={
             "autoinstall_known_extensions": False,
@@ -121,10 +149,15 @@ def _attach(con: Connection, lake: str, table: str) -> str | None:
         if any(sign in str(error) for sign in _NO_TABLE):
             con.execute(f"DETACH DATABASE IF EXISTS delta_{table}")
             return None
-        raise AgentmonError(f"can't read {place}: {' '.join(str(error).split())[:300]}") from error
+        raise AgentmonError(f"can't read {place}: {_first_line(error)}") from error
     # What a newer version brings is null until its job has run once.
     later = [f', NULL::{duckdb_type(c.type)} AS "{c.name}"' for c in TABLES[table].columns if c.name not in there]
     return f"(SELECT *{''.join(later)} FROM delta_{table})" if later else f"delta_{table}"
+
+
+def _first_line(error: Exception) -> str:
+    """What DuckDB says, without its picture of the query and without where in its own code it was."""
+    return str(error).splitlines()[0][:300]
 
 
 @cache

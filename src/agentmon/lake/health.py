@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import date, datetime
+from pathlib import Path
 
 from agentmon.contracts.tables import TABLES
-from agentmon.lake.connection import duckdb_uri, query
+from agentmon.errors import AgentmonError
+from agentmon.lake.connection import connect, duckdb_uri, query
 from agentmon.lake.files import commits_since_checkpoint, is_local
 from agentmon.lake.reading import again, reading
+from agentmon.lake.snapshot import read_snapshot
+
+#: What a Parquet file ends with.
+_MARK = b"PAR1"
 
 
 @dataclass(frozen=True)
@@ -40,3 +47,27 @@ def read_health(lake: str, since: datetime) -> Health:
         (last,) = con.execute("SELECT max(committed_at) FROM ledger").fetchone() or (None,)
         commits = {table: commits_since_checkpoint(f"{lake}/{table}") for table in files} if is_local(lake) else {}
         return Health(files, commits, last, [(agent, count) for agent, count in clamped], int(quarantined))
+
+
+def damaged_files(lake: str) -> list[str]:
+    """Data files of the newest versions that are gone or have not the end of a whole file; local lakes only."""
+    found: list[str] = []
+    if not is_local(lake):
+        return found
+    with connect(delta=False) as con:
+        for table in TABLES:
+            try:
+                files = read_snapshot(con, lake, table) or []
+            except AgentmonError:  # `read_health` says so, if its log is what is damaged
+                continue
+            found += [file.path for file in files if not _is_whole(Path(file.path))]
+    return found
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(_MARK), os.SEEK_END)
+            return file.read() == _MARK
+    except OSError:
+        return False
