@@ -7,7 +7,9 @@ import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -15,7 +17,8 @@ from bench.lake import Maker, make
 from deltalake import DeltaTable, TableFeatures, write_deltalake
 
 from agentmon.contracts.tables import TABLES
-from agentmon.lake.connection import Connection, connect, query
+from agentmon.errors import AgentmonError
+from agentmon.lake.connection import Connection, connect, open_lake, query
 from agentmon.lake.figures import open_figures
 from agentmon.lake.history import read_history
 from agentmon.lake.reading import reading
@@ -245,6 +248,35 @@ def test_a_place_with_a_quote_in_its_name_is_read(tmp_path: Path, lake: str) -> 
     odd = tmp_path / 'it\'s\n[mine] * "über"'
     Path(lake).rename(odd)
     assert status(str(odd))["totals"]["actions"] == 600
+
+
+@pytest.mark.parametrize("name", ["run*", "run[12]", "run?"])
+def test_a_place_that_is_a_pattern_is_read_without_those_that_match(tmp_path: Path, lake: str, name: str) -> None:
+    for place in (name, "run1"):
+        shutil.copytree(lake, tmp_path / place)
+    assert status(str(tmp_path / name)) == status(lake)
+
+
+@pytest.mark.parametrize("name", ["a%20b", "100%", "a\\b"])
+def test_a_place_that_the_delta_reader_takes_for_another_is_refused(tmp_path: Path, lake: str, name: str) -> None:
+    for place in {name, unquote(name)}:
+        shutil.copytree(lake, tmp_path / place)
+    with pytest.raises(AgentmonError, match="move or rename"), open_lake(str(tmp_path / name)):
+        pass
+
+
+def test_a_checkpoint_without_statistics_goes_to_the_delta_reader(lake: str) -> None:
+    before = status(lake)
+    for table in ("summaries", "sessions", "ledger"):
+        DeltaTable(f"{lake}/{table}").create_checkpoint()
+        [path] = Path(lake, table, "_delta_log").glob("*.checkpoint.parquet")
+        found = pq.read_table(path)
+        added = found["add"].combine_chunks()
+        kept = [name for name in added.type.names if name != "stats"]
+        fields = [added.field(name) for name in kept]
+        less = pa.StructArray.from_arrays(fields, kept, mask=added.is_null())
+        pq.write_table(found.set_column(found.column_names.index("add"), "add", less), path)
+    assert status(lake) == before
 
 
 def test_a_table_with_a_feature_of_its_own_goes_to_the_delta_reader(lake: str) -> None:

@@ -29,6 +29,8 @@ _SQL = Path(__file__).parent / "sql"
 SEALED = ("summaries", "sessions")
 #: How DuckDB's Delta reader says that there is no table (yet).
 _NO_TABLE = ("InvalidTableLocation", "No files in log segment", "No such file")
+#: Characters of a path that its Delta reader takes for others, as of a URL: it would read the lake a b for a%20b.
+_TAKEN_FOR_OTHERS = frozenset("%\\")
 #: Where DuckDB names a data file, with its table.
 _DATA_FILE = re.compile(r"""['"](?P<path>[^'"]*/(?P<table>\w+)/([^/'"]+=[^/'"]*/)*[^/'"]+\.parquet)""")
 
@@ -141,6 +143,8 @@ def _attach(con: Connection, lake: str, table: str) -> str | None:
     place = f"{duckdb_uri(lake)}/{table}"
     if is_local(lake) and not Path(place, "_delta_log").is_dir():
         return None
+    if is_local(lake) and (odd := _TAKEN_FOR_OTHERS.intersection(place)):
+        raise AgentmonError(f"DuckDB can't read tables in a folder with {min(odd)} in its path: move or rename {lake}")
     try:
         con.execute(f"ATTACH {literal(place)} AS delta_{table} (TYPE delta, PIN_SNAPSHOT, READ_ONLY)")
         # This takes the snapshot now, not at the first query.

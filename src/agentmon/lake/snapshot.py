@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from glob import glob
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -55,12 +56,16 @@ class NotPlainError(AgentmonError):
 def read_snapshot(con: Connection, lake: str, table: str) -> list[File] | None:
     """The files of a table's newest version; None where there is no such table yet. The lake is a folder here.
 
-    Raises NotPlainError (deletion vectors, column mapping), AgentmonError where the log can't be read.
+    Raises NotPlainError (deletion vectors, column mapping, a path that is a pattern too), AgentmonError where the log
+    can't be read.
     """
     place = local_path(f"{lake}/{table}")
     log = place / "_delta_log"
     if not log.is_dir():
         return None
+    if any(found != str(place) for found in glob(str(place), include_hidden=True)):  # noqa: PTH207 - of a whole path
+        # As of run1 beside run*: DuckDB would read the files of both.
+        raise NotPlainError(f"{place} is a pattern that other places match")
     try:
         return [_file(str(place), added) for added in _added(con, log)]
     except (duckdb.Error, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -77,8 +82,13 @@ def _added(con: Connection, log: Path) -> Iterable[dict[str, Any]]:
         raise NotPlainError(f"{log} has more than commits after a checkpoint of one file")
     added: dict[str, dict[str, Any]] = {}
     if checkpoint >= 0:
-        path = str(log / f"{checkpoint:020}.checkpoint.parquet")
-        for name, written, stats, reader in con.execute(query("checkpoint").format(path=literal(path))).fetchall():
+        path = literal(str(log / f"{checkpoint:020}.checkpoint.parquet"))
+        try:
+            entries = con.execute(query("checkpoint").format(path=path)).fetchall()
+        except duckdb.BinderException as error:
+            # As a table's writer may be told to: delta.checkpoint.writeStatsAsJson.
+            raise NotPlainError(f"the checkpoint in {log} lacks a column") from error
+        for name, written, stats, reader in entries:
             _check(reader or _PLAIN, log)
             if name is not None:
                 added[name] = {"path": name, "modificationTime": written, "stats": stats}
