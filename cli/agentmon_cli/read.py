@@ -132,7 +132,7 @@ def history(
         raise UsageError("--last and --since say the same thing twice: give one of them")
     if last is not None:
         span(last, "--last")
-    wanted = _selection(agent, None, since or last, until, 0)
+    wanted = _selection(agent, None, last or since, until, 0, "--since" if last is None else "--last")
     width = span(bucket, "--bucket") if bucket is not None else None
     form = chosen_format(form, as_json)
     from agentmon.lake.history import read_history
@@ -202,16 +202,19 @@ def chosen_format(form: str, as_json: bool) -> str:
     return "json" if as_json else form
 
 
-def _selection(agent: str | None, session: str | None, since: str | None, until: str | None, limit: int) -> Selection:
+def _selection(
+    agent: str | None, session: str | None, since: str | None, until: str | None, limit: int, since_is: str = "--since"
+) -> Selection:
     from agentmon.errors import UsageError
     from agentmon.lake.selection import BEGINNING, END, Selection
     from agentmon_cli.when import moment
 
     now = datetime.now(UTC)
-    start = moment(since, "--since", now) if since is not None else BEGINNING
+    start = moment(since, since_is, now) if since is not None else BEGINNING
     end = moment(until, "--until", now) if until is not None else END
     if start >= end:
-        raise UsageError(f"--since {since} is not before --until {until}")
+        typed = [f"{name} {text}" for name, text in ((since_is, since), ("--until", until)) if text is not None]
+        raise UsageError(f"{' and '.join(typed)} can't be used: no event lies in that time")
     return Selection(agent, session, start, end, limit or None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -75,7 +76,7 @@ def feedback(
 
 
 def selftest(
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for each hop.")] = 60.0,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for each hop, more than 0.")] = 60.0,
     form: Form = "table",
     as_json: AsJson = False,
 ) -> None:
@@ -87,6 +88,8 @@ def selftest(
 
     if form not in FORMATS:
         raise UsageError(f"--format {form} can't be used: it takes table, json or csv")
+    if not 0 < timeout < float("inf"):
+        raise UsageError(f"--timeout {timeout:g} can't be used: it takes a number of seconds > 0")
     paths = follow(Settings.from_env(), timeout)
     write("json" if as_json else form, COLUMNS, ([getattr(path, name) for name in COLUMNS] for path in paths))
     stuck = [path.stuck() for path in paths]
@@ -132,9 +135,11 @@ def bridge(
 
 def serve(
     host: Annotated[str, typer.Option(help="Where to listen; only this machine reaches 127.0.0.1.")] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(help="FRONTEND_API_PORT, if left out.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65_535, help="FRONTEND_API_PORT, if left out.")] = None,
 ) -> None:
     """The gateway: takes OpenTelemetry (OTLP/HTTP) at /v1/traces and /v1/logs, until Ctrl-C."""
+    from contextlib import suppress
+
     import uvicorn
 
     from agentmon.gateway.app import create_app
@@ -142,8 +147,21 @@ def serve(
 
     settings = Settings.from_env()
     place = port or settings.frontend_api_port
-    _note(f"gateway: http://{host}:{place}, to Kafka at {settings.bootstrap}")
-    uvicorn.run(create_app(settings), host=host, port=place, log_level=settings.log_level.lower(), access_log=False)
+    config = uvicorn.Config(create_app(settings), log_level=settings.log_level.lower(), access_log=False)
+    with _listen(host, place) as listening, suppress(KeyboardInterrupt):
+        _note(f"gateway: http://{host}:{place}, to Kafka at {settings.bootstrap}")
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Raises AgentmonError where that can't be."""
+    from agentmon.errors import AgentmonError
+
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]  # Python adds the address
+        raise AgentmonError(f"can't listen at {host}:{port} ({reason}): try another --port or --host") from error
 
 
 def _whose(settings: Any, session: str, agent: str | None) -> tuple[str, str | None, float | None]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,7 +55,13 @@ def test_without_a_lake_it_says_what_to_do_and_exits_with_4(agentmon: Callable[.
         (["status", "--format", "xml"], "--format"),
         (["actions", "--since", "yesterday"], "--since"),
         (["actions", "--since", "1h", "--until", "2h"], "--until"),
+        (["actions", "--since", "9999-12-31"], "--since 9999-12-31 can't be used: no event"),
+        (["history", "--until", "1960-01-01"], "agentmon: --until 1960-01-01 can't"),
+        (["history", "--last", "1h", "--until", "2h"], "--last 1h and --until 2h can't"),
         (["actions", "--limit", "-1"], "--limit"),
+        (["serve", "--port", "99999"], "--port"),
+        (["selftest", "--timeout", "0"], "--timeout"),
+        (["selftest", "--timeout", "nan"], "--timeout"),
         (["history", "--bucket", "0m"], "--bucket"),
         (["history", "--last", "1h", "--since", "2h"], "--last"),
         (["tables", "nothing"], "nothing"),
@@ -107,3 +116,29 @@ def test_reading_loads_no_more_than_it_needs(tmp_path: Path, arguments: list[str
     )  # fmt: skip
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "agent-00" in ran.stdout
+
+
+@pytest.mark.parametrize("limit", [2**62, 2**63 - 1, 2**70])
+def test_no_limit_is_too_high(agentmon: Callable[..., Ran], tmp_path: Path, limit: int) -> None:
+    make(tmp_path / "lake", 60, days=1, commits=2, today=date(2026, 11, 20))
+    for command in ("actions", "sessions", "tools"):
+        ran = agentmon(command, "--limit", str(limit), "--json")
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert json.loads(ran.stdout)
+
+
+def test_where_the_gateway_can_not_listen_one_line_says_so(agentmon: Callable[..., Ran]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        told = [agentmon("serve", "--port", port), agentmon("serve", "--port", port, "--host", "no host")]
+    for ran in told:
+        assert (ran.returncode, ran.stdout) == (1, "")
+        assert re.fullmatch(r"agentmon: can't listen at .* \([^()]*\): try another --port or --host\n", ran.stderr)
+
+
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_a_home_that_can_not_be_written_is_one_line(agentmon: Callable[..., Ran], tmp_path: Path, command: str) -> None:
+    (tmp_path / "run" / "up.lock").mkdir(parents=True)  # root may write where a mode forbids it
+    ran = agentmon(command)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert re.fullmatch(r"agentmon: .*/run can't be written \(.*\): set AGENTMON_HOME to .*\n", ran.stderr)

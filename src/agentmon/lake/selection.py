@@ -48,4 +48,4 @@ class Rows:
 
 def one_more(limit: int | None) -> int:
     """How many rows to ask for, so that it shows whether a limit leaves some out."""
-    return ALL if limit is None else limit + 1
+    return ALL if limit is None else min(limit + 1, ALL)

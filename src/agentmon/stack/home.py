@@ -99,10 +99,18 @@ def wait_until(is_so: Callable[[], bool], seconds: float, pause: float = 0.05) -
 
 @contextmanager
 def locked(settings: Settings, seconds: float = 180.0) -> Iterator[None]:
-    """Only one `up` or `down` at a time for a home. The system frees the lock if its holder dies."""
-    path = settings.run / "up.lock"
-    _make(path.parent)
-    with path.open("w") as lock:
+    """Only one `up` or `down` at a time for a home. The system frees the lock if its holder dies.
+
+    Raises StackError where the home can't be written, and where another has the lock for so many seconds.
+    """
+    _make(settings.run)
+    try:
+        opened = (settings.run / "up.lock").open("w")
+    except OSError as error:
+        raise StackError(
+            f"{settings.run} can't be written ({error.strerror}): set AGENTMON_HOME to a folder of yours"
+        ) from error
+    with opened as lock:
         if not wait_until(lambda: _try_lock(lock.fileno()), seconds, pause=0.2):
             raise StackError(f"another agentmon up or down is at work in {settings.home}: wait for it to end")
         yield
