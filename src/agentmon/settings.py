@@ -16,6 +16,7 @@ CODECS = ("auto", "zstd", "lz4", "gzip", "none")
 _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_DAY_S = 86_400
 
 
 class Secret(str):
@@ -38,6 +39,13 @@ def _text(value: str) -> str:
 def _positive(value: str) -> float:
     number = float(value)
     if not 0 < number < float("inf"):
+        raise ValueError
+    return number
+
+
+def _within_a_day(value: str) -> float:
+    number = _positive(value)
+    if number > _DAY_S:
         raise ValueError
     return number
 
@@ -152,7 +160,10 @@ class Settings:
     )
     frontend_ws_port: int = _setting("FRONTEND_WS_PORT", 8080, _port, "1..65535", "the gateway's WebSocket port")
     frontend_api_port: int = _setting("FRONTEND_API_PORT", 8080, _port, "1..65535", "the gateway's HTTP port")
-    window_s: float = _setting("AGENTMON_WINDOW", 60.0, _positive, "seconds > 0", "length of a window of event time")
+    window_s: float = _setting(
+        # Longer ones would lie in a partition that no reader of a later day looks into.
+        "AGENTMON_WINDOW", 60.0, _within_a_day, "seconds > 0, a day at the most", "length of a window of event time"
+    )
     watermark_s: float = _setting(
         "AGENTMON_WATERMARK", 600.0, _positive, "seconds > 0", "how late a row may be and still count in live windows"
     )

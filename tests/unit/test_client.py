@@ -85,3 +85,9 @@ def test_what_security_needs_is_asked_for_before_anything_is_tried(told: dict[st
     for tried in (client_config, spark_options, lambda settings: Connection(settings).ask(lambda _: None)):
         with pytest.raises(SettingError, match=names):
             tried(settings)
+
+
+def test_a_window_is_a_day_at_the_most() -> None:
+    assert Settings.from_env({"AGENTMON_WINDOW": "86400"}).window_s == 86_400
+    with pytest.raises(SettingError, match="AGENTMON_WINDOW='86401' can't be used: it takes seconds > 0, a day at the"):
+        Settings.from_env({"AGENTMON_WINDOW": "86401"})
