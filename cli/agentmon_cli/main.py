@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 
 from agentmon.errors import INTERRUPTED, AgentmonError, Exit, interrupted
 from agentmon_cli.told import tell
@@ -16,6 +17,9 @@ def run() -> None:
     """What the console script calls: exits with the command's code."""
     # Where pandas is installed, DuckDB imports it to ask of a bound value whether it is one of its: half a second.
     sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that can't show a letter is shown its code
+            stream.reconfigure(errors="backslashreplace")
     code = main()
     if _status_form() is not None:
         # All has been said. Taking DuckDB and the interpreter apart is a tenth of what status takes.

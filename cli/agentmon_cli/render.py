@@ -123,7 +123,9 @@ def _csv_cell_for_eyes(value: Any) -> Any:
 
 def _json(simple: Any, indent: int | None = None) -> str:
     """JSON that says the same in a terminal as in a file: what would be obeyed there is escaped."""
-    text = json.dumps(simple, indent=indent, ensure_ascii=False, allow_nan=False)
+    # Where a letter can't be written, JSON has an escape for it.
+    is_utf8 = (sys.stdout.encoding or "utf-8").lower().replace("_", "-") == "utf-8"
+    text = json.dumps(simple, indent=indent, ensure_ascii=not is_utf8, allow_nan=False)
     return _safe_utf8(_OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
@@ -269,9 +271,14 @@ def write(
         {"json": write_json, "csv": write_csv}[form](columns, rows, out)
 
 
+def harmless(text: str) -> str:
+    """Foreign text of several lines, whole, for a terminal: see `shown`."""
+    return "\n".join(shown(line, len(line)) for line in text.split("\n"))
+
+
 def note(text: str) -> None:
-    """Say something about the data."""
-    sys.stderr.write(f"{text}\n")
+    """Say something about the data on stderr."""
+    sys.stderr.write(f"{harmless(text)}\n")
 
 
 def some_columns(names: Sequence[str], wanted: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:

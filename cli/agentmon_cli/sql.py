@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentmon_cli.read import AsJson, Form, chosen_format, lake
-from agentmon_cli.told import harmless, tell
+from agentmon_cli.told import tell
 
 if TYPE_CHECKING:
     from agentmon.lake.selection import Rows
 
 #: A query that took longer and names no event_date is told how to take less.
 _SLOW_S = 1.0
-#: Rows of one result in the shell; a query by itself shows all.
-_SHELL_ROWS = 1_000
+#: Rows of one result as a table, for which all of them are in memory; JSON and CSV stream.
+_TABLE_ROWS = 1_000
 _HISTORY = 1_000
 _SHELL_HELP = """One SELECT (or EXPLAIN, DESCRIBE, SHOW, SUMMARIZE), ended by a semicolon. Read-only.
 .tables       what the tables are      .columns TABLE  what is in one
@@ -109,7 +109,7 @@ def sql(
         text = _read(None)
     if not text.strip():
         raise UsageError("there is no query: give QUERY, --file FILE, or write one to stdin")
-    _run(text, form, None)
+    _run(text, form)
 
 
 def _read(file: Path | None) -> str:
@@ -126,7 +126,7 @@ def _read(file: Path | None) -> str:
         raise UsageError(f"{source} can't be read: {reason}") from error
 
 
-def _run(text: str, form: str, limit: int | None) -> None:
+def _run(text: str, form: str) -> None:
     from agentmon.errors import UsageError
     from agentmon.lake.adhoc import run_sql
     from agentmon.lake.selection import Rows
@@ -137,13 +137,14 @@ def _run(text: str, form: str, limit: int | None) -> None:
         raise UsageError("the query can't be read: it is not UTF-8")
     begun = time.monotonic()
     found = run_sql(lake(), text)
+    limit = _TABLE_ROWS if form == "table" else None
     rows = Rows(found.columns, found, limit)
     if form == "table" and rows.columns == _PLAN:
         _write_plan(rows)
     else:
         write(form, rows.columns, rows)
     if rows.cut:
-        note(f"the first {limit:,} rows; agentmon sql with the query as its argument gives all")
+        note(f"the first {limit:,} rows; agentmon sql QUERY --format csv, or json, gives all")
     if time.monotonic() - begun > _SLOW_S and scans_everything(text):
         note(
             "it read every day: a condition on event_date, the partition, reads less (event_date >= DATE '2026-11-01')"
@@ -152,6 +153,8 @@ def _run(text: str, form: str, limit: int | None) -> None:
 
 def _write_plan(rows: Rows) -> None:
     """EXPLAIN's plan as DuckDB draws it; its conditions may have data in them."""
+    from agentmon_cli.render import harmless
+
     for _, plan in rows:
         sys.stdout.write(harmless(str(plan)).rstrip("\n") + "\n")
 
@@ -206,7 +209,7 @@ def _shell(form: str) -> None:
                 text = ""
             elif text.rstrip().endswith(";"):
                 try:
-                    _run(text, form, _SHELL_ROWS)
+                    _run(text, form)
                 except (NoLakeError, BrokenPipeError):
                     raise
                 except Exception as error:  # noqa: BLE001 - no query ends the shell

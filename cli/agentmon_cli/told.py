@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 import traceback
 
 
 def tell(error: Exception, text: str | None = None) -> None:
     """Write an error's message, or the text, to stderr; with AGENT_LOG_LEVEL=DEBUG also where it was raised."""
+    from agentmon_cli.render import note
+
     where = traceback.format_exception(error) if os.environ.get("AGENT_LOG_LEVEL", "").upper() == "DEBUG" else []
-    sys.stderr.write(harmless(f"{''.join(where)}agentmon: {text or error}\n"))
-
-
-def harmless(text: str) -> str:
-    """Foreign text of several lines, whole, for a terminal: see render.shown."""
-    from agentmon_cli.render import shown
-
-    return "\n".join(shown(line, len(line)) for line in text.split("\n"))
+    note(f"{''.join(where)}agentmon: {text or error}")

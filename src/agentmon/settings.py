@@ -162,7 +162,11 @@ class Settings:
     frontend_api_port: int = _setting("FRONTEND_API_PORT", 8080, _port, "1..65535", "the gateway's HTTP port")
     window_s: float = _setting(
         # Longer ones would lie in a partition that no reader of a later day looks into.
-        "AGENTMON_WINDOW", 60.0, _within_a_day, "seconds > 0, a day at the most", "length of a window of event time"
+        "AGENTMON_WINDOW",
+        60.0,
+        _within_a_day,
+        "seconds > 0, a day at the most",
+        "length of a window of event time",
     )
     watermark_s: float = _setting(
         "AGENTMON_WATERMARK", 600.0, _positive, "seconds > 0", "how late a row may be and still count in live windows"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -104,6 +105,30 @@ def test_what_is_no_text_is_named(
     assert (ran.returncode, ran.stdout) == (2, b"")
     [line] = ran.stderr.decode().splitlines()
     assert says in line
+
+
+def test_a_table_has_so_many_rows_as_anybody_reads(sql: Callable[..., Ran]) -> None:
+    """It is laid out when all of its rows are known; JSON and CSV have all of them as they come."""
+    ran = sql("SELECT unnest(range(3000)) AS n")
+    assert ran.stderr == "the first 1,000 rows; agentmon sql QUERY --format csv, or json, gives all\n"
+    assert "999" in ran.stdout
+    assert "1000" not in ran.stdout
+    assert len(sql("SELECT unnest(range(3000)) AS n", "--format", "csv").stdout.splitlines()) == 3_001
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_a_terminal_that_lacks_a_letter_is_shown_its_code(home: Path, encoding: str, form: str) -> None:
+    ran = subprocess.run(
+        [*RUN, "sql", "SELECT '→ 日本 😀' AS said, NULL AS nothing", "--format", form],
+        env={**os.environ, "AGENTMON_HOME": str(home), "PYTHONIOENCODING": encoding},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, "")
+    if form == "json":
+        assert json.loads(ran.stdout) == [{"said": "→ 日本 😀", "nothing": None}]
+    else:
+        assert "\\u65e5" in ran.stdout
 
 
 @pytest.mark.parametrize("query", ["SELECT INTERVAL 5000000 YEARS", "SELECT 'x'::INT", "SELECT nope", "COPY"])
