@@ -70,6 +70,22 @@ def test_now_moves_all_by_one_amount_so_that_the_last_is_now(
     assert [pytest.approx(moment - times[0], abs=1e-5) for moment in times] == [0, 7, 3]
 
 
+@pytest.mark.parametrize("pace", [Pace(now=True), Pace(speed=100)])
+def test_a_time_that_can_not_be_moves_and_holds_up_nobody(
+    broker: Settings, new_topic: Callable[..., str], tmp_path: Path, pace: Pace
+) -> None:
+    topic = new_topic()
+    times = [0, 1763000000, "9999-12-31T23:59:59Z", 1763000001]
+    file = recorded(tmp_path / "r.jsonl", *({"topic": topic, "value": {"timestamp": moment}} for moment in times))
+    before = time.time()
+    assert load(broker, file, pace) == len(times)
+    found = [json.loads(message.value)["timestamp"] for message in messages(broker, topic)]
+    assert found[2] == times[2]
+    assert found[3] - found[1] == 1
+    if pace.now:
+        assert before - 1 <= found[3] <= time.time() + 1
+
+
 def test_now_with_a_pace_gives_each_message_the_moment_of_its_sending(
     broker: Settings, new_topic: Callable[..., str], tmp_path: Path
 ) -> None:

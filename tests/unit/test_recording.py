@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ def test_time_of(value: Any, moment: float | None) -> None:
         ({"ts": "2025-11-13T02:13:20+01:00"}, {"ts": "2025-11-13T02:13:30+01:00"}),
         ({"ts": 1, "event": {"timestamp": 2}}, {"ts": 11, "event": {"timestamp": 12}}),
         ({"timestamp": "never", "ts": None}, {"timestamp": "never", "ts": None}),
+        ({"ts": "9999-12-31T23:59:59Z"}, {"ts": "9999-12-31T23:59:59Z"}),
         ([{"ts": 1}], [{"ts": 1}]),
     ],
 )
@@ -91,6 +93,26 @@ def test_shipped_recording_is_what_its_readme_says() -> None:
     assert summarise(file).messages == 2744
     topics = [record.topic for record in read(file)]
     assert [topics.count(f"agent.{name}") for name in ("actions", "thoughts", "learning")] == [1072, 1472, 200]
+
+
+@pytest.mark.parametrize(
+    ("times", "last", "counting"),
+    [
+        ([0, 1763000000, "9999-01-01", 1763000005, None], 1763000005, [1763000000, 1763000005]),
+        ([1763000000, 1763000400], 1763000000, [1763000000]),
+        ([3, 0, 7], 7, [3, 0, 7]),
+        ([None], None, []),
+    ],
+)
+def test_of_clocks_that_are_wrong_no_times_count_unless_all_are(
+    tmp_path: Path, times: list[Any], last: float | None, counting: list[float]
+) -> None:
+    file = tmp_path / "r.jsonl"
+    values = [{"timestamp": moment} for moment in times]
+    file.write_text("".join(json.dumps({"topic": "t", "value": value}) + "\n" for value in values))
+    summary = summarise(file, latest=1763000300)
+    assert summary.last == last
+    assert [moment for value in values if (moment := summary.time_of(value)) is not None] == counting
 
 
 def test_pace_takes_one_positive_number() -> None:

@@ -12,7 +12,7 @@ from kafka.errors import KafkaError
 
 from agentmon.errors import KafkaUnreachable, UsageError
 from agentmon.live.client import Connection, client_config, unreachable
-from agentmon.live.recording import Record, read, shifted, summarise, time_of
+from agentmon.live.recording import Record, Summary, read, shifted, summarise, time_of
 from agentmon.live.topics import describe
 from agentmon.settings import Settings
 
@@ -44,14 +44,14 @@ def load(settings: Settings, path: Path, pace: Pace, progress: Progress | None =
     The record's Kafka timestamp is the moment of sending, not the event's time: Kafka's retention goes by it.
     Raises RecordingError before anything is sent where a line is damaged, and KafkaUnreachable.
     """
-    summary = summarise(path)
+    summary = summarise(path, time.time() + settings.max_ahead_s)
     _check_topics(settings, summary.topics)
     # One amount for all, so that the last becomes now; with a pace each message takes its own moment.
     shift = time.time() - summary.last if pace.now and summary.last is not None and not _is_paced(pace) else None
     sender = _Sender(settings)
     sent = 0
     try:
-        for record in _paced(read(path), pace, sender):
+        for record in _paced(read(path), pace, summary, sender):
             value = record.value
             if pace.now and _is_paced(pace):
                 moment = time_of(value)
@@ -74,7 +74,7 @@ def _is_paced(pace: Pace) -> bool:
     return pace.speed is not None or pace.rate is not None
 
 
-def _paced(records: Iterator[Record], pace: Pace, sender: _Sender) -> Iterator[Record]:
+def _paced(records: Iterator[Record], pace: Pace, summary: Summary, sender: _Sender) -> Iterator[Record]:
     """The records, each at its moment. Late is late: the pace is kept from the start, not from the last one."""
     start = time.monotonic()
     first: float | None = None
@@ -83,7 +83,7 @@ def _paced(records: Iterator[Record], pace: Pace, sender: _Sender) -> Iterator[R
         if pace.rate is not None:
             due = number / pace.rate
         elif pace.speed is not None:
-            moment = time_of(record.value)
+            moment = summary.time_of(record.value)
             if moment is not None:
                 first = moment if first is None else first
                 due = (moment - first) / pace.speed

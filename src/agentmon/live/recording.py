@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from agentmon.contracts.event_time import EARLIEST
 from agentmon.errors import AgentmonError, UsageError
 
 _MILLISECONDS_FROM = 1e11
@@ -39,11 +41,20 @@ class Record:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a recording holds, from one pass over it."""
+    """What a recording holds, from one pass over it.
+
+    span: (from, to) in epoch seconds, both inclusive, the times in it that count; last: the latest of those.
+    """
 
     messages: int
     topics: frozenset[str]
     last: float | None
+    span: tuple[float, float]
+
+    def time_of(self, value: Any) -> float | None:
+        """As `time_of`, None also where the time does not count."""
+        moment = time_of(value)
+        return moment if moment is not None and self.span[0] <= moment <= self.span[1] else None
 
 
 def read(path: Path) -> Iterator[Record]:
@@ -60,16 +71,24 @@ def read(path: Path) -> Iterator[Record]:
         raise RecordingError(f"{path} can't be read after line {number} ({error}): is it whole?") from error
 
 
-def summarise(path: Path) -> Summary:
-    """Read all of a recording once, so that nothing is sent of one that is damaged halfway."""
-    messages, topics, last = 0, set(), None
+def summarise(path: Path, latest: float = math.inf) -> Summary:
+    """Read all of a recording once, so that nothing is sent of one that is damaged halfway.
+
+    Of clocks that were never set, or that are ahead of `latest` (epoch seconds), no times count, unless there are no
+    others: one such message among many would move all of them, or hold them up for years.
+    """
+    messages, topics = 0, set()
+    sane, all_of_time = (EARLIEST.timestamp(), latest), (-math.inf, math.inf)
+    last: dict[tuple[float, float], float] = {}
     for record in read(path):
         messages += 1
         topics.add(record.topic)
         moment = time_of(record.value)
-        if moment is not None and (last is None or moment > last):
-            last = moment
-    return Summary(messages, frozenset(topics), last)
+        if moment is not None:
+            span = sane if sane[0] <= moment <= sane[1] else all_of_time
+            last[span] = max(moment, last.get(span, moment))
+    span = sane if sane in last else all_of_time
+    return Summary(messages, frozenset(topics), last.get(span), span)
 
 
 def time_of(value: Any) -> float | None:
@@ -133,7 +152,10 @@ def _moved(part: Any, seconds: float) -> Any:
     try:
         number = float(part)
     except ValueError:
-        moment = cast(datetime, _iso(part)) + timedelta(seconds=seconds)
+        try:
+            moment = cast(datetime, _iso(part)) + timedelta(seconds=seconds)
+        except OverflowError:  # beyond the year 9999
+            return part
         return moment.isoformat().replace("+00:00", "Z" if part.endswith("Z") else "+00:00")
     return repr(number + seconds * _unit(number))
 
