@@ -167,6 +167,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _whose(settings: Any, session: str, agent: str | None) -> tuple[str, str | None, float | None]:
     """(agent, session_id, time) for feedback; time only for a session without an id: it is found by its time."""
     from agentmon.errors import NoLakeError, UsageError
+    from agentmon.lake.run import one_of
     from agentmon.lake.selection import Selection
     from agentmon.lake.sessions import read_sessions
 
@@ -174,14 +175,14 @@ def _whose(settings: Any, session: str, agent: str | None) -> tuple[str, str | N
         found = read_sessions(settings.lake, Selection(agent=agent, session=session)).dicts()
     except NoLakeError:
         found = []
-    if len(found) > 1:
-        names = ", ".join(sorted(row["agent_id"] for row in found))
-        raise UsageError(f"agents {names} share the session {session}: say which with --agent")
-    if found and found[0]["nameless"]:
-        return found[0]["agent_id"], None, found[0]["last_event_time"].timestamp()
-    if not found and agent is None:
+    if found:
+        one = one_of(found)
+        if one["nameless"]:
+            return one["agent_id"], None, one["last_event_time"].timestamp()
+        return one["agent_id"], session, None
+    if agent is None:
         raise UsageError(f"there is no session {session} in the lake yet: see agentmon sessions, or say --agent too")
-    return agent or found[0]["agent_id"], session, None
+    return agent, session, None
 
 
 def _note(line: str) -> None:

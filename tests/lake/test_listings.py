@@ -10,8 +10,10 @@ from tests.lake.conftest import MakeLake
 from tests.lake.rows import at, message, sealed, session, summary
 
 from agentmon.contracts.measures import HISTOGRAM_ACCURACY, SELFTEST_AGENT, bucket_of
+from agentmon.errors import UsageError
 from agentmon.lake.history import read_history, readable_width
 from agentmon.lake.listings import read_rows
+from agentmon.lake.run import read_run
 from agentmon.lake.selection import Rows, Selection
 from agentmon.lake.sessions import read_sessions
 from agentmon.lake.tools import read_tools
@@ -84,6 +86,50 @@ def test_a_session_by_its_id(lake: str) -> None:
 def test_a_session_without_an_id_by_its_start(lake: str) -> None:
     rows = read_rows(lake, "actions", Selection(session=f"b@{int(at(1).timestamp())}"))
     assert column(rows, "tool") == ["two", "one"]
+
+
+NAMED = f"a@{int(at(0).timestamp())}"
+MULTI = "of\ntwo lines"
+
+
+@pytest.fixture(scope="module")
+def like_named(make_lake: MakeLake) -> str:
+    """Agent a has a session without an id, which is shown as NAMED; b has one that is called so, as c has, with both."""
+    start = int(at(0).timestamp())
+    mine = {"b": NAMED, "c": f"c@{start}"}
+    return make_lake(
+        actions=[
+            *(message(0, agent_id=who, session_id=None, tool=f"{who[0]}, no id") for who in ("a", "c", MULTI)),
+            *(message(300, agent_id=who, session_id=name, tool=f"{who}, id") for who, name in mine.items()),
+        ],
+        sessions=[
+            *(session(0, 0, agent_id=who, session_id=None, actions=1) for who in ("a", "c", MULTI)),
+            *(session(300, 300, agent_id=who, session_id=name, actions=1) for who, name in mine.items()),
+        ],
+        ledger=[sealed(1)],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "agent", "tools"),
+    [
+        (NAMED, "a", ["a, no id"]),
+        (NAMED, "b", ["b, id"]),
+        (NAMED.replace("a", "c"), "c", ["c, id"]),
+        (NAMED.replace("a", MULTI), MULTI, ["o, no id"]),
+    ],
+)
+def test_a_session_that_is_called_as_one_without_an_id(
+    like_named: str, name: str, agent: str, tools: list[str]
+) -> None:
+    assert column(read_rows(like_named, "actions", Selection(agent=agent, session=name)), "tool") == tools
+    run = read_run(like_named, name, agent)
+    assert [step["tool"] for step in run.steps] == tools
+
+
+def test_of_sessions_of_one_name_the_agent_is_asked_for(like_named: str) -> None:
+    with pytest.raises(UsageError, match=r"--agent \(a, b\)"):
+        read_run(like_named, NAMED)
 
 
 @pytest.mark.parametrize("table", ["actions", "thoughts", "learning", "metrics"])

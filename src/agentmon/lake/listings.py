@@ -20,15 +20,17 @@ LISTINGS = ("actions", "thoughts", "learning", "metrics")
 
 #: Rows taken from DuckDB at a time: large results stream in flat memory.
 _FETCH = 2_000
-_NAMELESS = re.compile(r"^(?P<agent>.+)@(?P<start>\d+)$")
+_NAMELESS = re.compile(r"(?P<agent>.+)@\d+", re.DOTALL)
 
 
-def read_rows(lake: str, table: str, wanted: Selection) -> Rows:
+def read_rows(lake: str, table: str, wanted: Selection, *, nameless: bool | None = None) -> Rows:
     """Rows of one of LISTINGS, newest first. The rows stream: the lake stays open until the last is taken.
 
-    A session without an id is asked for as AGENT@START, as `sessions` shows it.
+    nameless: whether only rows without a session_id are wanted. None is where such a session is asked for as
+    AGENT@START, as `sessions` shows it, and no session of that agent has this for its id.
     """
-    nameless, wanted = _without_id(lake, wanted)
+    if nameless is None:
+        nameless, wanted = _without_id(lake, wanted)
     rows = _stream(lake, table, wanted, nameless)
     return Rows(next(rows), rows, wanted.limit)
 
@@ -90,13 +92,13 @@ def _spans(days: Sequence[date], *, growing: bool) -> Iterator[tuple[date, date]
 
 def _without_id(lake: str, wanted: Selection) -> tuple[bool, Selection]:
     """AGENT@START → that agent's rows without a session_id, from the session's first to its last event."""
-    match = _NAMELESS.match(wanted.session or "")
-    if not match:
+    match = _NAMELESS.fullmatch(wanted.session or "")
+    if not match or wanted.agent not in (None, match["agent"]):
         return False, wanted
     found = read_sessions(lake, Selection(agent=match["agent"], session=wanted.session)).dicts()
-    one = next((row for row in found if row["nameless"]), None)
-    if one is None:
+    if not found or not all(row["nameless"] for row in found):
         return False, wanted
+    [one] = found
     since = max(wanted.since, one["first_event_time"])
     until = min(wanted.until, one["last_event_time"] + timedelta(microseconds=1))
     return True, replace(wanted, agent=match["agent"], session=None, since=since, until=until)

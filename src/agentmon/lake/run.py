@@ -44,15 +44,14 @@ def read_run(lake: str, session_id: str, agent: str | None = None) -> Run:
     found = read_sessions(lake, Selection(agent=agent, session=session_id)).dicts()
     if not found:
         raise SessionNotFound(_not_found(lake, session_id, agent))
-    if len(found) > 1:
-        names = ", ".join(sorted(row["agent_id"] for row in found))
-        raise UsageError(f"several agents have a session {session_id}: say which with --agent ({names})")
-    session = found[0]
+    session = one_of(found)
+    nameless = session["nameless"]
     wanted = Selection(
-        agent=session["agent_id"], session=session_id,
+        agent=session["agent_id"], session=None if nameless else session_id,
         since=session["first_event_time"], until=session["last_event_time"] + timedelta(microseconds=1),
     )  # fmt: skip
-    steps = [{**row, "kind": kind} for table, kind in _KINDS.items() for row in read_rows(lake, table, wanted).dicts()]
+    rows = {kind: read_rows(lake, table, wanted, nameless=nameless).dicts() for table, kind in _KINDS.items()}
+    steps = [{**row, "kind": kind} for kind, some in rows.items() for row in some]
     steps.sort(key=lambda row: (row["event_time"], row["kafka_topic"], row["kafka_partition"], row["kafka_offset"]))
     before = session["first_event_time"]
     for number, step in enumerate(steps, 1):
@@ -62,6 +61,18 @@ def read_run(lake: str, session_id: str, agent: str | None = None) -> Run:
         step["gap_s"] = round((at - before).total_seconds(), 3)
         before = at
     return Run(session, steps)
+
+
+def one_of(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """The session meant, of those that are shown by one name; raises UsageError where several agents have it.
+
+    One that has the name for its id comes before one without an id that is shown as AGENT@START.
+    """
+    agents = sorted({row["agent_id"] for row in found})
+    if len(agents) > 1:
+        name, those = found[0]["session_id"], ", ".join(agents)
+        raise UsageError(f"several agents have a session {name}: say which with --agent ({those})")
+    return min(found, key=lambda row: bool(row["nameless"]))
 
 
 def compare(lake: str, names: tuple[str, str], agent: str | None = None) -> Rows:
