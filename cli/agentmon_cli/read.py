@@ -110,7 +110,7 @@ def tools(
     agent: Agent = None, since: Since = None, until: Until = None, limit: Limit = 20,
     form: Form = "table", as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Which tools agents use and how well it goes, the most used first."""
+    """Which tools agents use and how well it goes, the most used first; a time counts whole windows (AGENTMON_WINDOW)."""
     wanted, form = _selection(agent, None, since, until, limit), chosen_format(form, as_json)
     from agentmon.lake.tools import read_tools
 
@@ -123,7 +123,7 @@ def history(
     agent: Agent = None, since: Since = None, until: Until = None,
     form: Form = "table", as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Learning over time, in buckets; all of the data unless told otherwise."""
+    """Learning over time, in buckets of whole windows (AGENTMON_WINDOW); all of the data unless told otherwise."""
     from agentmon.errors import UsageError
     from agentmon_cli.render import note
     from agentmon_cli.when import span

@@ -186,4 +186,6 @@ def _whose(settings: Any, session: str, agent: str | None) -> tuple[str, str | N
 
 
 def _note(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    from agentmon_cli.render import note
+
+    note(line)
