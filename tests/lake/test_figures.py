@@ -279,6 +279,23 @@ def test_a_checkpoint_without_statistics_goes_to_the_delta_reader(lake: str) -> 
     assert status(lake) == before
 
 
+def test_what_memory_has_no_room_for_is_not_put_where_one_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spill, here = tmp_path / "spill", tmp_path / "here"
+    for folder in (spill, here):
+        folder.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("TMPDIR", str(spill))
+    with connect(delta=False) as con:
+        con.execute("SET memory_limit = '60MB'")
+        con.execute("SELECT md5(i::VARCHAR) AS text, i FROM range(4_000_000) AS t(i) ORDER BY text")
+        assert con.fetchone()
+        assert [*here.iterdir()] == []
+        assert len([*spill.iterdir()]) == 1
+    assert [*spill.iterdir()] == []
+
+
 def test_a_table_with_a_feature_of_its_own_goes_to_the_delta_reader(lake: str) -> None:
     open_day = Selection(since=datetime.combine(DAY, datetime.min.time(), UTC))
     before, buckets = status(lake), history(lake, open_day)

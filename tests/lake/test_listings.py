@@ -11,6 +11,7 @@ from tests.lake.rows import at, message, sealed, session, summary
 
 from agentmon.contracts.measures import HISTOGRAM_ACCURACY, SELFTEST_AGENT, bucket_of
 from agentmon.errors import UsageError
+from agentmon.lake import listings
 from agentmon.lake.history import read_history, readable_width
 from agentmon.lake.listings import read_rows
 from agentmon.lake.run import read_run
@@ -72,6 +73,19 @@ def test_a_limit_that_leaves_rows_out_says_so(lake: str) -> None:
     whole = read_rows(lake, "actions", Selection(agent="a", limit=6))
     assert len(whole.dicts()) == 6
     assert not whole.cut
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize(
+    "wanted", [Selection(), Selection(agent="b"), Selection(since=at(1), until=at(DAY)), Selection(limit=7)]
+)
+def test_a_large_listing_is_sorted_in_parts(
+    lake: str, monkeypatch: pytest.MonkeyPatch, wanted: Selection, rows: int
+) -> None:
+    whole = read_rows(lake, "actions", wanted).dicts()
+    assert len(whole) > 2
+    monkeypatch.setattr(listings, "_SORTED", rows)
+    assert read_rows(lake, "actions", wanted).dicts() == whole
 
 
 def test_since_is_inclusive_and_until_exclusive(lake: str) -> None:

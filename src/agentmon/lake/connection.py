@@ -6,6 +6,7 @@ The ledger is pinned first: a batch writes it last, so whatever it has is in the
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -87,6 +88,8 @@ def _set_up(*, delta: bool) -> Connection:
     )
     if delta:
         con.execute(f"LOAD {literal(str(_delta_extension()))}")
+    # DuckDB's own is .tmp of the working folder, and two processes must not share one.
+    con.execute(f"SET temp_directory = {literal(_new_spill_folder())}")
     con.execute("SET TimeZone = 'UTC'")
     con.execute("SET enable_progress_bar = false")  # it would draw into stdout
     # Where order matters, the queries say it. Keeping that of a thousand small files takes longer than reading them.
@@ -98,6 +101,11 @@ def _set_up(*, delta: bool) -> Connection:
     # What a file says of itself is kept for the next scan of it: a fifth less CPU for a thousand files.
     con.execute("SET parquet_metadata_cache = true")
     return con
+
+
+def _new_spill_folder() -> str:
+    """Where a query puts what memory has no room for: DuckDB makes the folder when it comes to that, and removes it."""
+    return f"{os.environ.get('TMPDIR') or '/tmp'}/agentmon-{os.urandom(8).hex()}"  # noqa: S108 - nobody can guess it
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import duckdb
@@ -18,8 +18,10 @@ from agentmon.lake.sessions import read_sessions
 
 LISTINGS = ("actions", "thoughts", "learning", "metrics")
 
-#: Rows taken from DuckDB at a time: large results stream in flat memory.
+#: Rows taken from DuckDB at a time.
 _FETCH = 2_000
+#: Rows that are sorted at a time, about: with all of their texts, they are what a large result takes of memory.
+_SORTED = 20_000
 _NAMELESS = re.compile(r"(?P<agent>.+)@\d+", re.DOTALL)
 
 
@@ -46,12 +48,25 @@ def _stream(lake: str, table: str, wanted: Selection, nameless: bool) -> Iterato
         con.execute(listing, _parameters(wanted, nameless, date.max, date.max, 0))
         yield [d[0] for d in con.description or ()]
         for first, last in _spans(_days(con, lake, table, wanted), growing=left < ALL):
-            con.execute(listing, _parameters(wanted, nameless, first, last, left))
-            while found := con.fetchmany(_FETCH):
-                left -= len(found)
-                yield from found
-            if left <= 0:
-                return
+            asked = _parameters(wanted, nameless, first, last, left)
+            for since, until in _slices(con, table, asked):
+                con.execute(listing, {**asked, "since": since, "until": until, "limit": left})
+                while found := con.fetchmany(_FETCH):
+                    left -= len(found)
+                    yield from found
+                if left <= 0:
+                    return
+
+
+def _slices(con: Connection, table: str, asked: dict[str, Any]) -> Iterator[tuple[datetime, datetime]]:
+    """(since, until) of the parts, newest first, in which a large listing is sorted: only their times are sorted here."""
+    until = asked["until"]
+    if asked["limit"] > _SORTED:
+        cuts = query("listing_cuts").format(table=table)
+        for (since,) in con.execute(cuts, {**asked, "limit": _SORTED}).fetchall():
+            yield since, until
+            until = since
+    yield asked["since"], until
 
 
 def _parameters(wanted: Selection, nameless: bool, first: date, last: date, limit: int) -> dict[str, Any]:
