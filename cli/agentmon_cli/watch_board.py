@@ -126,7 +126,8 @@ class Board:
             if name in known:
                 _tally(self.agents[self._name(name)].tools, tool, count)
         for row in rows:
-            self._show(row)
+            if row["agent_id"] != SELFTEST_AGENT:
+                self._show(row)
         self.last_event = max((a.last for a in self.agents.values() if a.last), default=None)
         self._positions, self._as_of = dict(positions), as_of
 

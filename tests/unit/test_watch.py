@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agentmon.contracts.measures import RECENT_REWARDS
+from agentmon.contracts.measures import RECENT_REWARDS, SELFTEST_AGENT
 from agentmon.contracts.message import Limits, read
 from agentmon.contracts.running import MAX_NAMES, OTHER
 from agentmon.live.rows import Received, figure_of
@@ -133,6 +133,14 @@ def test_names_of_tools_have_bounds_too() -> None:
     assert (len(tools), tools.total(), tools[OTHER]) == (MAX_NAMES + 1, 2 * MAX_NAMES, MAX_NAMES)
     assert max(map(len, [name, *tools, board.actions[-1].agent])) == NAME
     assert screen(board, View(agent=kept("a" * 10_000))).count("200 events") == 1
+
+
+def test_the_selftest_is_on_no_screen() -> None:
+    told = thought("does it arrive?", agent_id=SELFTEST_AGENT)
+    board = board_of(told)
+    board.begin([], {}, [told, thought("hm")], {}, NOW)
+    assert "does it arrive?" not in screen(board)
+    assert "hm" in screen(board)
 
 
 def test_a_lake_with_too_many_agents_is_begun_with_the_newest() -> None:
