@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING, Any
 
-from agentmon.errors import AgentmonError, JavaError, KafkaUnreachable, NoLakeError
+from agentmon.errors import AgentmonError, JavaError, KafkaUnreachable, NoLakeError, first_line, interrupted
 from agentmon.settings import Settings, config_file
 
 if TYPE_CHECKING:
@@ -49,10 +49,13 @@ def made(check: Check, settings: Settings) -> Iterator[Finding]:
     """What a check finds. That it can't be made is a finding too: the others say what they can."""
     try:
         yield from check(settings)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other checks matter
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    except Exception as error:  # whatever it is, the other checks matter
+        if interrupted(error):
+            raise
         why = "this can't be checked; what is broken here may be what the other checks find"
-        yield Finding(BROKEN, f"{check.__name__}: {reason}", why, "mend what the line names; agentmon doctor")
+        yield Finding(
+            BROKEN, f"{check.__name__}: {first_line(error)}", why, "mend what the line names; agentmon doctor"
+        )
 
 
 def java(_: Settings) -> Iterator[Finding]:

@@ -40,6 +40,9 @@ def main() -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return _enough()
+    except UnicodeEncodeError as error:
+        tell(error, f"{error.encoding} has no letter for {error.object[error.start]!a}: set PYTHONIOENCODING=utf-8")
+        return int(Exit.FAILED)
     except SystemExit as ended:
         # Typer makes an exit of 1 of a broken pipe.
         if isinstance(ended.__context__, BrokenPipeError):

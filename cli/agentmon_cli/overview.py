@@ -124,6 +124,8 @@ def _filled(table: Any, rows: Iterable[tuple[Any, ...]], width: int) -> Any:
     from rich.text import Text
 
     columns = [*zip(*rows, strict=True)]
+    if not columns:
+        return table
     name, *others = (
         max(cell_len(str(text)) for text in (column.header, *cells))
         for column, cells in zip(table.columns, columns, strict=True)

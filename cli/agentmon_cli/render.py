@@ -7,6 +7,7 @@ Data in a table comes from agents and from whoever talks to them: it is shown, n
 from __future__ import annotations
 
 import base64
+import codecs
 import csv
 import json
 import math
@@ -16,6 +17,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import cache
+from io import TextIOWrapper
 from typing import Any, TextIO
 
 FORMATS = ("table", "json", "csv")
@@ -96,9 +99,12 @@ def write_json(columns: Sequence[str], rows: Iterable[Sequence[Any]], out: TextI
 def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]], out: TextIO | None = None) -> None:
     """A header and a line per row; null is empty, what is nested is JSON text.
 
-    Texts are as they are, in a file or a pipe; what a terminal would obey is shown there as codes.
+    Texts are as they are, in a file or a pipe; what a terminal would obey is shown there as codes. Raises
+    UnicodeEncodeError where a file or a pipe can't have a text as it is.
     """
     out = out or sys.stdout
+    if isinstance(out, TextIOWrapper) and not out.isatty():
+        out.reconfigure(errors="strict")
     of_value = _csv_cell_for_eyes if out.isatty() else _csv_cell
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([of_value(name) for name in columns])
@@ -124,9 +130,13 @@ def _csv_cell_for_eyes(value: Any) -> Any:
 def _json(simple: Any, indent: int | None = None) -> str:
     """JSON that says the same in a terminal as in a file: what would be obeyed there is escaped."""
     # Where a letter can't be written, JSON has an escape for it.
-    is_utf8 = (sys.stdout.encoding or "utf-8").lower().replace("_", "-") == "utf-8"
-    text = json.dumps(simple, indent=indent, ensure_ascii=not is_utf8, allow_nan=False)
+    text = json.dumps(simple, indent=indent, ensure_ascii=not _is_utf8(sys.stdout.encoding), allow_nan=False)
     return _safe_utf8(_OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+
+
+@cache
+def _is_utf8(encoding: str | None) -> bool:
+    return codecs.lookup(encoding or "utf-8").name == "utf-8"
 
 
 def _safe_utf8(text: str) -> str:

@@ -138,27 +138,31 @@ def serve(
     port: Annotated[int | None, typer.Option(min=1, max=65_535, help="FRONTEND_API_PORT, if left out.")] = None,
 ) -> None:
     """The gateway: takes OpenTelemetry (OTLP/HTTP) at /v1/traces and /v1/logs, until Ctrl-C."""
-    from contextlib import suppress
+    from contextlib import ExitStack, suppress
 
     import uvicorn
 
     from agentmon.gateway.app import create_app
+    from agentmon.live.client import client_config
     from agentmon.settings import Settings
 
     settings = Settings.from_env()
     place = port or settings.frontend_api_port
+    client_config(settings)  # what can never reach Kafka is said now, not to each sender
     config = uvicorn.Config(create_app(settings), log_level=settings.log_level.lower(), access_log=False)
-    with _listen(host, place) as listening, suppress(KeyboardInterrupt):
+    with ExitStack() as held, suppress(KeyboardInterrupt):
+        listening = [held.enter_context(one) for one in _listen(host, place)]
         _note(f"gateway: http://{host}:{place}, to Kafka at {settings.bootstrap}")
-        uvicorn.Server(config).run(sockets=[listening])
+        uvicorn.Server(config).run(sockets=listening)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Raises AgentmonError where that can't be."""
+def _listen(host: str, port: int) -> list[socket.socket]:
+    """A socket for each address of the host. Raises AgentmonError where that can't be."""
     from agentmon.errors import AgentmonError
 
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        places = {(family, place[0]) for family, *_, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+        return [socket.create_server((address, port), family=family) for family, address in sorted(places)]
     except OSError as error:
         reason = str(error.strerror).partition(" (")[0]  # Python adds the address
         raise AgentmonError(f"can't listen at {host}:{port} ({reason}): try another --port or --host") from error

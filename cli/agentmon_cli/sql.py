@@ -92,7 +92,10 @@ def sql(
     form: Form = "table",
     as_json: AsJson = False,
 ) -> None:
-    """Ask anything in SQL (DuckDB's) over every table, read-only. Without a query: an interactive shell."""
+    """Ask anything in SQL (DuckDB's) over every table, read-only. Without a query: an interactive shell.
+
+    A table shows the first 1,000 rows; --format csv and json have all.
+    """
     form = chosen_format(form, as_json)
     from agentmon.errors import UsageError
 

@@ -62,9 +62,11 @@ class Watching:
     """One run of the command."""
 
     def __init__(self, settings: Settings, agent: str | None, debug: bool) -> None:
+        from agentmon.live.client import client_config
         from agentmon_cli.watch_board import Board, kept
         from agentmon_cli.watch_screen import View
 
+        client_config(settings)  # what can never reach Kafka is said at once
         self._settings = settings
         self._asked = agent
         self._view: View = View(agent=agent and kept(agent), debug=debug)

@@ -49,8 +49,11 @@ class Alerts:
         return [text for at, text in reversed(self._fired.values()) if now - at < FIRES_FOR]
 
     def _fire(self, name: str, parts: Iterable[Any], at: datetime) -> None:
+        text = " ".join(filter(None, map(_text, parts)))
+        if not text:
+            return
         self._fired.pop(name, None)
-        self._fired[name] = at, " ".join(filter(None, map(_text, parts)))
+        self._fired[name] = at, text
         if len(self._fired) > MAX_NAMES:
             del self._fired[next(iter(self._fired))]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 
+from agentmon.contracts.running import OTHER
 from agentmon_cli.watch_board import Board
 from agentmon_cli.watch_screen import PANELS, View, rows_of
 
@@ -23,7 +24,7 @@ def press(key: str, view: View, board: Board) -> bool:
     elif key in ("p", " "):
         view.still, view.waiting = None if view.paused else deepcopy(board), 0
     elif key in ("a", "A", "tab"):
-        view.agent = _next(view.agent, sorted(board.agents), -1 if key == "A" else 1)
+        view.agent = _next(view.agent, sorted({*board.agents} - {OTHER}), -1 if key == "A" else 1)
         view.tops.clear()
     elif key in ("f", "/"):
         view.typing, view.words = True, ""

@@ -77,3 +77,8 @@ def interrupted(error: BaseException) -> bool:
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
         cause = cause.__cause__ or cause.__context__
     return cause is not None
+
+
+def first_line(error: BaseException) -> str:
+    """The line of an error that says most: Java's traces and DuckDB's pictures of a query come after it."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

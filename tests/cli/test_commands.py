@@ -15,12 +15,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import duckdb
 import pytest
 from bench.lake import make
 from typer.main import get_command
 
 from agentmon import settings as agentmon_settings
 from agentmon.contracts.measures import HISTOGRAM_ACCURACY
+from agentmon.lake.connection import connect
 from agentmon_cli.app import build
 from agentmon_cli.main import main
 
@@ -258,6 +260,16 @@ def test_a_damaged_file_is_named_and_doctor_says_the_rest_too(
     found = {row["what"].split()[0]: row for row in json.loads(ran.stdout)}
     assert (found[str(file)]["level"], found[str(file)]["mend"]) == ("broken", "put it back from a backup")
     assert {"Java:", "settings:", "disk:", "Kafka"} <= set(found)
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["Cannot open file '/lake/mine/x.parquet': No such file", "Cannot open file '/lake/actions/x.parquet': Too many open files",
+     "Connection error for '/lake/actions/x.parquet'"],
+)  # fmt: skip
+def test_what_is_no_damage_of_the_lake_is_not_called_so(said: str) -> None:
+    with pytest.raises(duckdb.IOException, match="parquet"), connect(delta=False):
+        raise duckdb.IOException(said)
 
 
 def test_of_a_bad_entry_in_a_log_one_line_is_said(agentmon: Callable[..., Ran], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from bench.lake import make
 
-from agentmon.lake.connection import connect
+from agentmon.lake.connection import connect, remove_spilled
 from agentmon.lake.stopping import stoppable
 from agentmon_cli import app
 from agentmon_cli.main import main
@@ -46,9 +46,11 @@ def pressed() -> Iterator[None]:
 
     finger = threading.Thread(target=press)
     finger.start()
-    yield
-    over.set()
-    finger.join()
+    try:
+        yield
+    finally:
+        over.set()
+        finger.join()
 
 
 def test_a_query_stops_and_all_is_as_before() -> None:
@@ -58,6 +60,15 @@ def test_a_query_stops_and_all_is_as_before() -> None:
         assert con.execute("SELECT 1").fetchall() == [(1,)]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_what_was_spilled_is_removed() -> None:
+    with connect(delta=False) as con:
+        (folder,) = con.execute("SELECT current_setting('temp_directory')").fetchone() or ()
+        Path(folder).mkdir()
+        Path(folder, "duckdb_temp_storage-0.tmp").write_text("rows")
+        remove_spilled()
+        assert not Path(folder).exists()
 
 
 def test_what_others_do_at_ctrl_c_stays() -> None:
@@ -89,9 +100,9 @@ def test_the_shell_goes_on(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
 @pytest.mark.parametrize(("query", "times"), [(SLOW, 1), (STUCK, 2)])
 def test_a_command_ends_quietly_at_the_second_at_the_latest(home: Path, query: str, times: int) -> None:
     code = (
-        "import os, signal, threading\ndef press():\n"
+        "import os, signal, threading, time\ndef press():\n"
         "    while signal.getsignal(signal.SIGINT) is signal.default_int_handler: pass\n"
-        f"    for _ in range({times}): os.kill(os.getpid(), signal.SIGINT)\n"
+        f"    for _ in range({times}): os.kill(os.getpid(), signal.SIGINT); time.sleep(0.2)\n"
         "threading.Thread(target=press, daemon=True).start()\nfrom agentmon_cli.main import run; run()"
     )
     ran = subprocess.run(

@@ -141,6 +141,11 @@ def test_wrong_setting_and_wrong_usage_are_2(tmp_path: Path) -> None:
     assert agentmon("no-such-command").returncode == 2
 
 
+@pytest.mark.parametrize("command", ["serve", "watch", "topics"])
+def test_a_login_that_lacks_a_part_is_said_before_anything_starts(command: str) -> None:
+    assert_one_line(agentmon(command, KAFKA_SECURITY_PROTOCOL="SASL_SSL"), 2, "needs KAFKA_SASL_MECHANISM")
+
+
 def test_no_docker_is_one_line(tmp_path: Path) -> None:
     assert_one_line(agentmon("up", "--docker", PATH=str(tmp_path)), 1, "no docker on PATH")
 

@@ -110,6 +110,15 @@ def test_what_is_read_and_not_stored_for_long_is_broken(settings: Settings, monk
     assert waiting.what.startswith(f"monitor: {5 * len(ends)} messages are read but not stored")
 
 
+def test_ctrl_c_is_no_finding(settings: Settings) -> None:
+    def check(_: Settings) -> Iterator[Finding]:
+        yield Finding(OK, "one")
+        raise RuntimeError("Query interrupted") from KeyboardInterrupt()
+
+    with pytest.raises(RuntimeError, match="interrupted"):
+        list(checks.made(check, settings))
+
+
 def test_a_folder_that_can_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_writable(tmp_path / "not" / "there" / "yet")
     monkeypatch.setattr(os, "access", lambda *_: False)

@@ -276,6 +276,12 @@ def test_status_of_an_agent_with_a_hostile_name(monkeypatch: pytest.MonkeyPatch)
     assert text.count("…") == 1, "the name alone gives way"
 
 
+def test_status_where_all_is_in_quarantine(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = status(0, 0)
+    found["totals"] |= {"events": 3, "actions": 0, "thoughts": 0, "learning": 0, "quarantined": 3}
+    assert "3 events" in shown(found, monkeypatch)
+
+
 def test_status_of_an_empty_lake_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     found = status(0, 0)
     found["totals"] = dict.fromkeys(found["totals"], 0) | {"success_rate": None, "avg_reward": None}

@@ -13,9 +13,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from agentmon.errors import AgentmonError, QueryError, interrupted
+from agentmon.errors import AgentmonError, QueryError, first_line, interrupted
 from agentmon.lake.connection import Connection, duckdb_uri, literal, open_lake
-from agentmon.lake.reading import first_line
 from agentmon.lake.selection import Rows
 from agentmon.lake.stopping import stoppable
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from glob import glob
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from typing import Any
 import _duckdb as duckdb
 
 from agentmon.contracts.tables import TABLES
-from agentmon.errors import AgentmonError, NoLakeError
+from agentmon.errors import AgentmonError, NoLakeError, first_line
 from agentmon.lake.files import is_local, local_path
 from agentmon.lake.types import duckdb_type
 
@@ -34,6 +36,9 @@ _NO_TABLE = ("InvalidTableLocation", "No files in log segment", "No such file")
 _TAKEN_FOR_OTHERS = frozenset("%\\")
 #: Where DuckDB names a data file, with its table.
 _DATA_FILE = re.compile(r"""['"](?P<path>[^'"]*/(?P<table>\w+)/([^/'"]+=[^/'"]*/)*[^/'"]+\.parquet)""")
+
+#: Why a file that is whole can't be read: no file handles left, no right to it, an object store that is away.
+_NO_DAMAGE = ("Too many open files", "Permission denied", "onnection", "HTTP")
 
 
 class DamagedError(AgentmonError):
@@ -70,9 +75,9 @@ def connect(*, delta: bool = True) -> Iterator[Connection]:
             yield con
         except (duckdb.IOException, duckdb.InvalidInputException) as error:
             found = _DATA_FILE.search(str(error))
-            if found is None or isinstance(error, duckdb.HTTPException):
+            if found is None or found["table"] not in TABLES or any(sign in str(error) for sign in _NO_DAMAGE):
                 raise
-            raise DamagedError(found["path"], found["table"], _first_line(error)) from error
+            raise DamagedError(found["path"], found["table"], first_line(error)[:300]) from error
 
 
 def _set_up(*, delta: bool) -> Connection:
@@ -89,7 +94,7 @@ def _set_up(*, delta: bool) -> Connection:
     if delta:
         con.execute(f"LOAD {literal(str(_delta_extension()))}")
     # DuckDB's own is .tmp of the working folder, and two processes must not share one.
-    con.execute(f"SET temp_directory = {literal(_new_spill_folder())}")
+    con.execute(f"SET temp_directory = {literal(_spill_folder(os.urandom(8).hex()))}")
     con.execute("SET TimeZone = 'UTC'")
     con.execute("SET enable_progress_bar = false")  # it would draw into stdout
     # Where order matters, the queries say it. Keeping that of a thousand small files takes longer than reading them.
@@ -103,9 +108,15 @@ def _set_up(*, delta: bool) -> Connection:
     return con
 
 
-def _new_spill_folder() -> str:
-    """Where a query puts what memory has no room for: DuckDB makes the folder when it comes to that, and removes it."""
-    return f"{os.environ.get('TMPDIR') or '/tmp'}/agentmon-{os.urandom(8).hex()}"  # noqa: S108 - nobody can guess it
+def _spill_folder(one: str) -> str:
+    """Where a query of this process puts what memory has no room for. DuckDB makes the folder when it comes to that, and removes it."""
+    return f"{os.environ.get('TMPDIR') or '/tmp'}/agentmon-{os.getpid()}-{one}"  # noqa: S108 - nobody can guess it
+
+
+def remove_spilled() -> None:
+    """What queries of this process have put there, for an end that leaves DuckDB no time."""
+    for folder in glob(_spill_folder("*")):  # noqa: PTH207 - of a whole path
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -161,15 +172,10 @@ def _attach(con: Connection, lake: str, table: str) -> str | None:
         if any(sign in str(error) for sign in _NO_TABLE):
             con.execute(f"DETACH DATABASE IF EXISTS delta_{table}")
             return None
-        raise AgentmonError(f"can't read {place}: {_first_line(error)}") from error
+        raise AgentmonError(f"can't read {place}: {first_line(error)[:300]}") from error
     # What a newer version brings is null until its job has run once.
     later = [f', NULL::{duckdb_type(c.type)} AS "{c.name}"' for c in TABLES[table].columns if c.name not in there]
     return f"(SELECT *{''.join(later)} FROM delta_{table})" if later else f"delta_{table}"
-
-
-def _first_line(error: Exception) -> str:
-    """What DuckDB says, without its picture of the query and without where in its own code it was."""
-    return str(error).splitlines()[0][:300]
 
 
 @cache

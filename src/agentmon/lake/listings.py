@@ -43,13 +43,14 @@ def _stream(lake: str, table: str, wanted: Selection, nameless: bool) -> Iterato
     Where few rows are wanted, twice as many days each time: a rare agent is found in few steps.
     """
     left = one_more(wanted.limit)
-    listing = query("listing").format(table=table, columns=", ".join(TABLES[table].own_column_names))
+    rows = query("listing_rows").format(table=table)
+    listing = query("listing").format(rows=rows, columns=", ".join(TABLES[table].own_column_names))
     with reading(lake, table) as con:
         con.execute(listing, _parameters(wanted, nameless, date.max, date.max, 0))
         yield [d[0] for d in con.description or ()]
         for first, last in _spans(_days(con, lake, table, wanted), growing=left < ALL):
             asked = _parameters(wanted, nameless, first, last, left)
-            for since, until in _slices(con, table, asked):
+            for since, until in _slices(con, rows, asked):
                 con.execute(listing, {**asked, "since": since, "until": until, "limit": left})
                 while found := con.fetchmany(_FETCH):
                     left -= len(found)
@@ -58,11 +59,11 @@ def _stream(lake: str, table: str, wanted: Selection, nameless: bool) -> Iterato
                     return
 
 
-def _slices(con: Connection, table: str, asked: dict[str, Any]) -> Iterator[tuple[datetime, datetime]]:
+def _slices(con: Connection, rows: str, asked: dict[str, Any]) -> Iterator[tuple[datetime, datetime]]:
     """(since, until) of the parts, newest first, in which a large listing is sorted: only their times are sorted here."""
     until = asked["until"]
     if asked["limit"] > _SORTED:
-        cuts = query("listing_cuts").format(table=table)
+        cuts = query("listing_cuts").format(rows=rows)
         for (since,) in con.execute(cuts, {**asked, "limit": _SORTED}).fetchall():
             yield since, until
             until = since

@@ -48,8 +48,3 @@ def again(read: Callable[P, T]) -> Callable[P, T]:
         return read(*arguments, **options)
 
     return reading_again
-
-
-def first_line(error: Exception) -> str:
-    """What DuckDB says, without its picture of the query."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

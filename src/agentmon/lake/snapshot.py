@@ -21,7 +21,7 @@ from urllib.parse import unquote
 import _duckdb as duckdb
 import orjson
 
-from agentmon.errors import AgentmonError
+from agentmon.errors import AgentmonError, first_line
 from agentmon.lake.connection import Connection, literal, query
 from agentmon.lake.files import local_path
 from agentmon.lake.selection import END
@@ -69,7 +69,7 @@ def read_snapshot(con: Connection, lake: str, table: str) -> list[File] | None:
     try:
         return [_file(str(place), added) for added in _added(con, log)]
     except (duckdb.Error, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise AgentmonError(f"can't read {place}: {' '.join(str(error).split())[:300]}") from error
+        raise AgentmonError(f"can't read {place}: {first_line(error)[:300]}") from error
 
 
 def _added(con: Connection, log: Path) -> Iterable[dict[str, Any]]:

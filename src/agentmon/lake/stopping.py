@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from select import select
 
 from agentmon.errors import INTERRUPTED
-from agentmon.lake.connection import Connection
+from agentmon.lake.connection import Connection, remove_spilled
 
 #: DuckDB forgets what it was told before a query began: it is told again.
 _AGAIN_S = 0.1
@@ -66,5 +66,6 @@ def _wait(heard: int, con: Connection) -> None:
                 return
             if number[0] == signal.SIGINT:
                 if pressed:
+                    remove_spilled()
                     os._exit(INTERRUPTED)
                 pressed = True

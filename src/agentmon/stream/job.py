@@ -24,7 +24,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
 from agentmon.contracts.topics import Offsets, Place, is_read
-from agentmon.errors import AgentmonError, KafkaUnreachable, LakeBusyError
+from agentmon.errors import AgentmonError, KafkaUnreachable, LakeBusyError, first_line
 from agentmon.lake.files import is_local, local_path
 from agentmon.lake.ledger import Position, has_batch, read_positions
 from agentmon.live.client import spark_options
@@ -327,12 +327,6 @@ def set_aside(checkpoints: str, keep: int = 3) -> None:
         path.rename(old / f"{path.name}-{now():%Y%m%dT%H%M%S%f}")
     for stale in sorted(old.glob("*-*"), key=lambda kept: kept.name.rpartition("-")[2])[:-keep]:
         shutil.rmtree(stale, ignore_errors=True)
-
-
-def first_line(error: BaseException) -> str:
-    """The line of an error that says most: Java's traces put it first."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 def _cause(query: StreamingQuery) -> str:

@@ -2,13 +2,7 @@
 SELECT DISTINCT event_time
 FROM (
     SELECT event_time, row_number() OVER (ORDER BY event_time DESC) AS number
-    FROM {table}
-    WHERE
-        event_date BETWEEN $from_day AND $to_day
-        AND event_time >= $since AND event_time < $until
-        AND ($agent IS NULL OR agent_id = $agent)
-        AND ($session IS NULL OR session_id = $session)
-        AND (NOT $nameless OR session_id IS NULL)
+    {rows}
 )
 WHERE number % $limit = 0
 ORDER BY event_time DESC
