@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -115,6 +114,8 @@ def _spill_folder(one: str) -> str:
 
 def remove_spilled() -> None:
     """What queries of this process have put there, for an end that leaves DuckDB no time."""
+    import shutil  # 3 ms of every command
+
     for folder in glob(_spill_folder("*")):  # noqa: PTH207 - of a whole path
         shutil.rmtree(folder, ignore_errors=True)
 
