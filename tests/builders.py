@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 
-from agentmon.lake.partials import COUNTED
+from agentmon.contracts.message import Limits
+from agentmon.contracts.topics import MAYBE_REPEAT
+from agentmon.stream.batch import Batch
 from agentmon.stream.figures import Figures
-from agentmon.stream.parsed import SCHEMAS, Parsed, side_by_side
+from agentmon.stream.output import Output, encode
+from agentmon.stream.parse import MESSAGES
+from agentmon.stream.parsed import SCHEMAS, Parsed
+from agentmon.stream.task import Task, figures_of
 
 T0 = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 
@@ -28,8 +34,37 @@ def parsed(*rows: dict[str, Any]) -> Parsed:
 
 def take_in(figures: Figures, *rows: dict[str, Any]) -> set[tuple[str, int]]:
     """Bring running figures forward with parsed rows, as the job does."""
-    batch = side_by_side(parsed(*rows), COUNTED)
-    return figures.add(batch, figures.partials.summaries(batch))
+    parts = figures_of(parsed(*rows), 60.0)
+    return figures.add(parts["summaries"], parts["actions"], parts["metrics"])
+
+
+def kafka_messages(topic: str, *values: bytes | None, first: int = 0, marked: Collection[int] = ()) -> pa.RecordBatch:
+    """Messages of a topic's one partition as Spark hands them to a task; those at `marked` may have been sent before."""
+    return pa.RecordBatch.from_pylist(
+        [
+            {
+                "key": None,
+                "value": value,
+                "topic": topic,
+                "partition": 0,
+                "offset": offset,
+                "timestamp": T0 + timedelta(milliseconds=offset),
+                "headers": [{"key": MAYBE_REPEAT, "value": b"1"}] if offset in marked else None,
+            }
+            for offset, value in enumerate(values, start=first)
+        ],
+        MESSAGES,
+    )
+
+
+def run_task(lake: str, batch: Batch, *messages: pa.RecordBatch, **fields: Any) -> Output:
+    """What a task that gets these messages writes into a lake, whose tables exist, and returns."""
+    values = {
+        "lake": lake, "batch": batch.name, "writer": None, "limits": Limits(), "window_s": 60.0, "newest": (20, 500),
+        "topic_ids": {r.topic: r.topic_id for r in batch.ranges}, "ingest_time": batch.ingest_time,
+    }  # fmt: skip
+    results = Task(**values | fields).run(messages)
+    return Output.decode(pa.Table.from_batches([encode({}), *results]))
 
 
 def row(table: str = "actions", seconds: float = 0, offset: int = 0, **fields: Any) -> dict[str, Any]:

@@ -146,7 +146,7 @@ class Settings:
     kafka_ssl_certfile: str | None = _setting("KAFKA_SSL_CERTFILE", None, _text, "a PEM file", "our certificate")
     kafka_ssl_keyfile: str | None = _setting("KAFKA_SSL_KEYFILE", None, _text, "a PEM file", "our private key")
     monitor_interval_s: float = _setting(
-        "AGENT_MONITOR_INTERVAL", 1.0, _positive, "seconds > 0", "at least this often changed figures are published"
+        "AGENT_MONITOR_INTERVAL", 1.0, _positive, "seconds > 0", "how often the job takes a micro-batch: rows and figures are published and committed"
     )
     metrics_interval_s: float = _setting(
         "AGENT_METRICS_INTERVAL", 30.0, _positive, "seconds > 0", "how often a publisher reports its process"
@@ -174,21 +174,8 @@ class Settings:
     max_ahead_s: float = _setting(
         "AGENTMON_MAX_AHEAD", 300.0, _positive, "seconds > 0", "how far a message's time may be ahead of Kafka's"
     )
-    lake_interval_s: float = _setting(
-        "AGENTMON_LAKE_INTERVAL", 2.0, _positive, "seconds > 0", "how often rows are committed to the lake"
-    )
-    live_interval_s: float = _setting(
-        "AGENTMON_LIVE_INTERVAL", 0.2, _positive, "seconds > 0", "how often live figures are brought up to date"
-    )
     max_batch_messages: int = _setting(
-        "AGENTMON_MAX_BATCH", 200_000, _count, "a number > 0", "messages in one batch of the lake at the most"
-    )
-    readers: int = _setting(
-        "AGENTMON_READERS",
-        2,
-        _count,
-        "a number > 0",
-        "processes that fetch and parse, each its share of the partitions",
+        "AGENTMON_MAX_BATCH", 200_000, _count, "a number > 0", "offsets in one micro-batch at the most"
     )
     compact_files: int = _setting(
         "AGENTMON_COMPACT_FILES",

@@ -9,7 +9,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from agentmon.contracts.tables import SUMMARIES, TABLES, Table
-from agentmon.stream.tables import path_of
+from agentmon.stream.files import place_of
 
 T0 = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 RUN = "run"
@@ -107,4 +107,4 @@ def append(spark: SparkSession, lake: str, table: str, rows: Sequence[Row]) -> N
     wanted: Table = TABLES[table]
     values = [tuple(row.get(name) for name in wanted.column_names) for row in rows]
     frame = spark.createDataFrame(values, wanted.ddl()).coalesce(1)
-    frame.write.format("delta").mode("append").save(path_of(lake, table))
+    frame.write.format("delta").mode("append").save(place_of(lake, table))

@@ -154,4 +154,4 @@ def figures(rows: list[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
 
 def quick(settings: Settings) -> Settings:
     """A job that commits at once and merges small files early."""
-    return replace(settings, lake_interval_s=0.2, compact_files=2)
+    return replace(settings, monitor_interval_s=0.2, compact_files=2)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -28,8 +28,11 @@ from agentmon.live.topics import describe
 from agentmon.settings import Settings
 from agentmon.stack.addresses import LOOPBACK
 from agentmon.stack.broker import Broker
-from agentmon.stream.monitor import NAME
+from agentmon.stream.query import NAME
 from agentmon.stream.resume import ACCEPT_LOSS, ACCEPT_NEW_TOPICS, unsealed_batch
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 Audit = Callable[[], tuple[int, dict[str, list[dict[str, Any]]]]]
 
@@ -87,8 +90,9 @@ def test_topics_that_come_later_are_read_without_a_restart(life: Life, audit: Au
         send_transactions(life, "agent.transactions")
         life.wait_sealed("agent.later", 3, running)
         life.wait_sealed("agent.transactions", 6, running)
-    spark_offsets = Path(life.settings.checkpoints) / NAME / "offsets"
-    assert [path.name for path in spark_offsets.glob("[0-9]*")] == ["0"], "the ledger is what later ones are noted in"
+    assert len(list(Path(life.settings.checkpoints).glob(f"{NAME}-*"))) == 1, (
+        "each start has a checkpoint of its own, the last stays"
+    )
     noted = committed(life.connection, "agentmon")
     assert (noted["agent.actions", 0], noted["agent.transactions", 0]) == (5, 6), "Kafka's own tools show the lag"
     assert life.rows("SELECT count(*) FROM events WHERE kafka_topic = 'agent.later'") == [(3,)]
@@ -98,22 +102,80 @@ def test_topics_that_come_later_are_read_without_a_restart(life: Life, audit: Au
     assert figures(rows["agent.transactions"], "in_kafka", "stored", "no_record", "holes") == [(6, 4, 2, 0)]
 
 
-def test_a_process_that_reads_and_is_killed_costs_a_restart_and_nothing_else(
-    life: Life, audit: Audit, caplog: pytest.LogCaptureFixture
+def workers() -> list[psutil.Process]:
+    """Spark's Python workers: children of its daemon, which is a child of the JVM."""
+    below = psutil.Process().children(recursive=True)
+    return [p for p in below if "pyspark.daemon" in " ".join(p.parent().cmdline() if p.parent() else [])]
+
+
+def is_busy(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_RUNNING and "pyspark.daemon" in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_worker_that_is_killed_costs_a_retry_and_nothing_else(
+    life: Life, audit: Audit, caplog: pytest.LogCaptureFixture, spark: SparkSession
 ) -> None:
     life.make_topic("agent.killed")
+    killed = 0
+    sent = 0
     with life.job() as running:
-        life.send("agent.killed", 5, type="x")
-        life.wait_sealed("agent.killed", 5, running)
-        for child in psutil.Process().children():
-            if "agentmon.stream.reader" in child.cmdline():
-                child.kill()
-        life.send("agent.killed", 5, type="x")
-        life.wait_sealed("agent.killed", 10, running)
-    assert [text for text in caplog.messages if "started again" in text and "is gone" in text]
+        while not failed_tasks(spark):  # until a kill has hit a task: a worker between two tasks is just replaced
+            life.send("agent.killed", 20_000, type="x")
+            sent += 20_000
+            while life.sealed("agent.killed") < sent and not failed_tasks(spark):
+                for worker in filter(is_busy, workers()):
+                    worker.kill()
+                    killed += 1
+                    break
+        life.wait_sealed("agent.killed", sent, running)
+    assert killed
+    assert not [text for text in caplog.messages if "started again" in text]
     code, rows = audit()
     assert code == 0
-    assert figures(rows["agent.killed"], "stored", "holes", "repeats", "pending") == [(10, 0, 0, 0)]
+    assert figures(rows["agent.killed"], "stored", "holes", "repeats", "pending") == [(sent, 0, 0, 0)]
+    assert life.rows("SELECT sum(other) FROM summaries WHERE agent_id = 'a'")[0][0] >= sent
+
+
+def failed_tasks(spark: SparkSession) -> int:
+    """Of the running query's stages, as far as Spark remembers them."""
+    tracker = spark.sparkContext.statusTracker()
+    jobs = [job for query in spark.streams.active for job in tracker.getJobIdsForGroup(str(query.runId))]
+    stages = [stage for job in jobs if (info := tracker.getJobInfo(job)) for stage in info.stageIds]
+    return sum(info.numFailedTasks for stage in stages if (info := tracker.getStageInfo(stage)))
+
+
+def test_markers_alone_are_no_messages_and_no_loss(life: Life, audit: Audit) -> None:
+    """An aborted transaction ends a partition; retention drops it all: lag is 0, and nothing is asked of the user."""
+    life.make_topic("agent.aborted")
+    producer = KafkaProducer(**client_config(life.settings), transactional_id="aborted")
+    producer.init_transactions()
+    life.send("agent.aborted", 2, type="x")
+    with life.job() as running:
+        life.wait_sealed("agent.aborted", 2, running)
+        producer.begin_transaction()
+        for _ in range(3):
+            producer.send("agent.aborted", b'{"type": "never said"}').get(10)
+        producer.abort_transaction()
+        producer.close()
+        life.wait_sealed("agent.aborted", 6, running)
+        wait(lambda: position(life, "agent.aborted") == 6, "the job's own position")
+    assert life.rows("SELECT count(*) FROM events WHERE kafka_topic = 'agent.aborted'") == [(2,)]
+    life.drop_records("agent.aborted", before=6)
+    with life.job() as running:
+        life.send("agent.aborted", 1, type="x")
+        life.wait_sealed("agent.aborted", 7, running)
+    code, rows = audit()
+    assert code == 0
+    assert figures(rows["agent.aborted"], "stored", "lost", "holes", "pending") == [(3, 0, 0, 0)]
+
+
+def position(life: Life, topic: str) -> int:
+    """The next offset of a topic's one partition, as the job reports it."""
+    report = json.loads((life.settings.run / "progress.json").read_text())["queries"][NAME]
+    return int(report.get("position", {}).get(topic, {}).get("0", 0))
 
 
 def test_every_write_is_under_the_lock_that_other_processes_take(life: Life) -> None:
@@ -200,11 +262,7 @@ def test_offsets_that_kafka_dropped_unread_stop_the_job_until_accepted(life: Lif
     assert figures(rows["agent.actions"], "stored", "lost", "holes", "repeats") == [(11, 6, 0, 0)]
 
 
-def test_a_half_done_batch_that_kafka_has_dropped_in_part(
-    life: Life, audit: Audit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And that is fetched in steps: as a whole it could be more than the memory takes."""
-    monkeypatch.setattr("agentmon.stream.job._MICRO_BATCH", 2)
+def test_a_half_done_batch_that_kafka_has_dropped_in_part(life: Life, audit: Audit) -> None:
     life.send("agent.thoughts", 10, thought="hm")
     cut_off_before(life, "summaries")  # without a flag: the loss before is on record
     assert is_half_done(life.settings.lake)
@@ -269,11 +327,11 @@ def test_what_is_lost_whole_is_on_record_and_in_no_figure(life: Life, audit: Aud
 
 def test_a_topic_made_anew_while_the_job_runs_stops_it_until_accepted(life: Life, audit: Audit) -> None:
     """However long it was away: the job has gone on without it by then."""
-    old = Path(life.settings.checkpoints) / "old"
+    checkpoints = Path(life.settings.checkpoints)
     job = life.settings.run / "job.json"
 
     def rounds() -> list[str]:
-        return sorted(folder.name for folder in old.glob("monitor-*"))
+        return sorted(folder.name for folder in checkpoints.glob(f"{NAME}-*"))
 
     before_it = rounds()
 

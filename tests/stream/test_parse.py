@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from agentmon.live.fetcher import SCHEMA
 
 from agentmon.contracts.message import Limits
 from agentmon.contracts.tables import MESSAGE_TABLES
-from agentmon.live.fetcher import SCHEMA
 from agentmon.stream.columns import Reader
 from agentmon.stream.parsed import Parsed
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from agentmon.live.fetcher import SCHEMA
 from hypothesis import HealthCheck, Phase, given, settings
 from tests.stream.untidy import INGEST_TIME, MAX_BYTES, MAX_DEPTH, messages
 
@@ -16,7 +17,6 @@ from agentmon.contracts import json_text, message
 from agentmon.contracts.message import Limits
 from agentmon.contracts.tables import MESSAGE_TABLES
 from agentmon.contracts.topics import table_of
-from agentmon.live.fetcher import SCHEMA
 from agentmon.stream.columns import Reader
 from agentmon.stream.parsed import Parsed
 from agentmon.stream.usual import usual

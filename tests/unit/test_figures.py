@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
+import pyarrow as pa
 from tests.builders import at, parsed, row, take_in
 
 from agentmon.contracts.measures import trend
+from agentmon.lake.partials import COUNTED
+from agentmon.stream.counts import action_counts
 from agentmon.stream.figures import MAX_NAMES, OTHER, Figures
-from agentmon.stream.updates import row_updates
+from agentmon.stream.parsed import side_by_side
+from agentmon.stream.updates import chosen, newest_rows
 
 Row = dict[str, Any]
 
@@ -149,9 +154,23 @@ def test_the_same_position_gives_the_same_messages() -> None:
     assert {m["id"] for _, m in one.messages(changed, "p")}.isdisjoint({m["id"] for _, m in one.messages(changed, "q")})
 
 
-def test_updates_are_the_newest_rows_of_each_agent_in_order() -> None:
+def test_updates_are_the_newest_rows_of_each_agent_in_order_whichever_task_had_them() -> None:
     rows = [action(i, "a", i) for i in range(10)] + [row("thoughts", 5, 99, agent_id="b", thought="x"), learning(11)]
-    told = row_updates(parsed(*rows), 3)
-    assert [m["id"] for _, m in told] == ["id:0:99", "id:0:7", "id:0:8", "id:0:9"]
-    assert told[0][1]["type"] == "thought_update"
-    assert told[-1][1]["data"]["timestamp"] == at(9).timestamp()
+    whole = chosen(newest_rows(parsed(*rows), 3), 3)
+    of_two = pa.concat_tables(newest_rows(parsed(*half), 3) for half in (rows[::2], rows[1::2]))
+    assert chosen(of_two, 3) == whole
+    messages = [json.loads(message) for _, message in whole]
+    assert [m["id"] for m in messages] == ["id:0:99", "id:0:7", "id:0:8", "id:0:9"]
+    assert [agent for agent, _ in whole] == ["b", "a", "a", "a"]
+    assert messages[0]["type"] == "thought_update"
+    assert messages[-1]["data"]["timestamp"] == at(9).timestamp()
+
+
+def test_an_agents_rarest_actions_are_counted_together() -> None:
+    """A batch of as many names as messages would otherwise return all of them to the driver."""
+    rows = [action(agent_id=a, action=f"action-{n % 250}", offset=n) for a in "ab" for n in range(375)]
+    counts = action_counts(side_by_side(parsed(*rows), COUNTED)).to_pylist()
+    of_a = {count["action"]: count["count"] for count in counts if count["agent_id"] == "a"}
+    assert len(of_a) == MAX_NAMES + 1
+    assert (of_a["action-0"], of_a[OTHER], sum(of_a.values())) == (2, 375 - 2 * MAX_NAMES, 375)
+    assert sum(count["count"] for count in counts) == 750

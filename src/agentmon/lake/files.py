@@ -25,11 +25,7 @@ def newest_commits(table_uri: str) -> Iterator[dict[str, Any]]:
     """
     from pyarrow import fs
 
-    log = f"{table_uri}/_delta_log"
-    if is_local(log):
-        filesystem, path = fs.LocalFileSystem(), str(local_path(log))
-    else:
-        filesystem, path = fs.FileSystem.from_uri(log.replace("s3a://", "s3://", 1))
+    filesystem, path = _filesystem(f"{table_uri}/_delta_log")
     listing = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
     names = sorted(
         (i.path for i in listing if i.base_name.endswith(".json") and i.base_name[:20].isdigit()), reverse=True
@@ -39,6 +35,26 @@ def newest_commits(table_uri: str) -> Iterator[dict[str, Any]]:
             for line in stream.read().decode().splitlines():
                 if '"commitInfo"' in line:
                     yield json.loads(line)["commitInfo"]
+
+
+def remove_folders(uri: str) -> None:
+    """Delete the folders below a place, with all that is in them; files stay."""
+    from pyarrow import fs
+
+    filesystem, path = _filesystem(uri)
+    for entry in filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True)):
+        if entry.type == fs.FileType.Directory:
+            filesystem.delete_dir(entry.path)
+
+
+def _filesystem(uri: str) -> tuple[Any, str]:
+    """pyarrow's file system for a place, and its path there."""
+    from pyarrow import fs
+
+    if is_local(uri):
+        return fs.LocalFileSystem(), str(local_path(uri))
+    filesystem, path = fs.FileSystem.from_uri(uri.replace("s3a://", "s3://", 1))
+    return filesystem, path
 
 
 def commits_since_checkpoint(table_uri: str) -> int:

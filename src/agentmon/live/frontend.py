@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
-
-import orjson
 
 from agentmon.contracts.topics import FRONTEND
 from agentmon.errors import KafkaUnreachable
@@ -35,8 +31,8 @@ class FrontendPublisher:
             max_block_ms=5_000,
         )
 
-    def send(self, messages: Iterable[tuple[str, dict[str, Any]]]) -> None:
-        """Send (agent_id, message) in order, and wait for Kafka to have them.
+    def send(self, messages: Iterable[tuple[str, bytes]]) -> None:
+        """Send (agent_id, message as contracts/frontend.py encodes it) in order, and wait for Kafka to have them.
 
         Raises KafkaUnreachable where it does not take them. One that is too large for it is left out, with a warning.
         """
@@ -46,7 +42,7 @@ class FrontendPublisher:
             sent = []
             for agent, message in messages:
                 with _unless_too_large():
-                    sent.append(self._producer.send(FRONTEND, _encode(message), agent.encode("utf-8", "replace")))
+                    sent.append(self._producer.send(FRONTEND, message, agent.encode("utf-8", "replace")))
             for future in sent:
                 with _unless_too_large():
                     future.get(timeout=30)
@@ -67,10 +63,3 @@ def _unless_too_large() -> Iterator[None]:
         yield
     except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
         log.warning("a message for %s was left out, Kafka does not take so large a one: %s", FRONTEND, error)
-
-
-def _encode(message: dict[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(message)
-    except TypeError:  # half of a surrogate pair, or a number beyond 64 bits, in an event's own JSON
-        return json.dumps(message, separators=(",", ":"), allow_nan=False).encode("utf-8", "replace")

@@ -36,6 +36,11 @@ class Batch:
     cluster_id: str
 
     @property
+    def name(self) -> str:
+        """As the names of its files have it."""
+        return f"{self.query_id}-{self.batch_id}"
+
+    @property
     def messages(self) -> int:
         """Offsets covered (an upper bound of the messages: transaction markers take offsets too)."""
         return sum(r.end - r.start for r in self.ranges)

@@ -18,18 +18,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from agentmon.contracts.measures import RECENT_REWARDS, quantile, trend
 from agentmon.contracts.running import MAX_NAMES, OTHER, Agent, Order, Window, keep_recent
-from agentmon.lake.partials import Partials, to_rows
+from agentmon.lake.partials import to_rows
+from agentmon.stream.counts import ORDER
 from agentmon.stream.newest import newest_of_each
 
 _COUNTS = ("actions", "thoughts", "learning", "metrics", "other", "quarantined")
-#: What rewards and metrics are newer by.
-_ORDER = ("event_time", "kafka_partition", "kafka_offset")
 #: Columns of summaries that are taken in.
 _READ = [
     "window_start", "agent_id", "tool", *_COUNTS, "known", "successes", "errors", "action_reward_count", "action_reward_sum",
@@ -47,7 +45,6 @@ class Figures:
         self._window_us = round(window_s * 1e6)
         self._watermark_us = round(watermark_s * 1e6)
         self._silence_s = silence_s
-        self.partials = Partials(window_s)
         self.agents: dict[str, Agent] = {}
         #: Agents of the lake that are not among these.
         self.silent: set[str] = set()
@@ -56,10 +53,12 @@ class Figures:
         """Start of the window that an event time falls into, microseconds."""
         return at - at % self._window_us
 
-    def add(self, batch: pa.Table, summaries: pa.Table) -> set[tuple[str, int]]:
-        """Take in parsed rows (columns COUNTED) with their summaries; the (agent_id, window start) whose figures changed.
+    def add(self, summaries: pa.Table, actions: pa.Table, metrics: pa.Table) -> set[tuple[str, int]]:
+        """Take in a micro-batch's partial figures; the (agent_id, window start) whose figures changed.
 
-        Rows of a window behind its agent's watermark count in the running figures, but in no window.
+        summaries: rows as of the table summaries; actions, metrics: as stream/counts.py gives them. Of each, rows of
+        several tasks one after another. Rows of a window behind its agent's watermark count in the running figures, but
+        in no window.
         """
         changed: set[tuple[str, int]] = set()
         for part in to_rows(summaries.select(_READ)):
@@ -77,9 +76,9 @@ class Figures:
             for agent_id, order, reward in _newest_rewards(summaries, kind):
                 agent = self.agents[agent_id]
                 keep_recent(agent.recent_action if kind == "action" else agent.recent_learning, order, reward)
-        for agent_id, action, count in _distribution(batch):
+        for agent_id, action, count in _sorted_rows(actions):
             _count_name(self.agents[agent_id].distribution, action, count)
-        for agent_id, metric, at, value in _newest_metrics(batch):
+        for agent_id, metric, at, value in _sorted_rows(metrics):
             _keep_newest(self.agents[agent_id].metrics, metric, at, value)
         now = time.time()
         for name in {name for name, _ in changed}:
@@ -136,32 +135,8 @@ def _count(agent: Agent, part: Mapping[str, Any], events: int) -> None:
         sums[1] += part[f"{kind}_reward_sum"]
 
 
-def _distribution(batch: pa.Table) -> list[tuple[str, str, int]]:
-    """(agent_id, action, how often), in order."""
-    acted = _rows_of(batch, "actions", ["agent_id", "action"])
-    counted = acted.filter(acted["action"].is_valid()).group_by(["agent_id", "action"]).aggregate([([], "count_all")])
-    return sorted(zip(*(column.to_pylist() for column in counted.columns), strict=True))
-
-
-def _newest_metrics(batch: pa.Table) -> list[tuple[str, str, int, float]]:
-    """(agent_id, metric, when, value), in order: the newest of each agent's metrics."""
-    rows = _rows_of(batch, "metrics", ["agent_id", *_ORDER, "metrics"])
-    if not len(rows):
-        return []
-    measured = rows["metrics"].combine_chunks()
-    offsets = measured.offsets.to_numpy()
-    row_of = np.repeat(np.arange(len(rows)), np.diff(offsets))
-    entries = slice(offsets[0], offsets[-1])
-    agents, names = rows["agent_id"].combine_chunks().dictionary_encode(), measured.keys[entries].dictionary_encode()
-    pairs = agents.indices.to_numpy()[row_of] * len(names.dictionary) + names.indices.to_numpy()
-    order = [rows[name].cast(pa.int64()).to_numpy()[row_of] for name in _ORDER]
-    newest = pa.array(newest_of_each(np.unique(pairs, return_inverse=True)[1], *order, most=1))
-    columns = (agents.take(pa.array(row_of)), names, pa.array(order[0]), measured.items[entries])
-    return sorted(zip(*(column.take(newest).to_pylist() for column in columns), strict=True))
-
-
-def _rows_of(batch: pa.Table, table: str, columns: list[str]) -> pa.Table:
-    return batch.select(columns).filter(pc.equal(batch["table"], table))
+def _sorted_rows(table: pa.Table) -> list[tuple[Any, ...]]:
+    return sorted(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 
 def _newest_rewards(summaries: pa.Table, kind: str) -> Iterator[tuple[str, Order, float]]:
@@ -169,7 +144,7 @@ def _newest_rewards(summaries: pa.Table, kind: str) -> Iterator[tuple[str, Order
     lists = summaries[f"recent_{kind}_rewards"].combine_chunks()
     rewards = lists.flatten()
     agents = summaries["agent_id"].combine_chunks().take(pc.list_parent_indices(lists)).dictionary_encode()
-    order = [pc.struct_field(rewards, name).cast(pa.int64()).to_numpy() for name in _ORDER]
+    order = [pc.struct_field(rewards, name).cast(pa.int64()).to_numpy() for name in ORDER]
     newest = newest_of_each(agents.indices.to_numpy(), *order, most=RECENT_REWARDS)
     orders = zip(*(numbers[newest].tolist() for numbers in order), strict=True)
     values = pc.struct_field(rewards, "reward").take(pa.array(newest)).to_pylist()

@@ -1,6 +1,7 @@
-"""A batch's rows as Parquet files of a Delta table, and what its log says of them.
+"""A task's rows as Parquet files of a Delta table, and what the table's log will say of them.
 
-deltalake's own writer takes more CPU than pyarrow's (docs/decisions.md says how much). What makes a file part of the table, the commit, is deltalake's.
+In: rows with the table's columns. Out: a row of stream/output.py's FILES for each file. What makes a file part of the
+table, the commit, is deltalake's (stream/tables.py); its own writer takes more CPU than pyarrow's (docs/decisions.md).
 
 Source: the Delta transaction log protocol, "Add File and Remove File" and "Per-file Statistics".
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,12 +20,13 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
 from deltalake.fs import DeltaStorageHandler
-from deltalake.transaction import AddAction
 from pyarrow.fs import FileSystem, LocalFileSystem, PyFileSystem, SubTreeFileSystem
 
 from agentmon.contracts.tables import Table
+from agentmon.lake.files import is_local, local_path
+from agentmon.stream.output import FILES
+from agentmon.stream.repeats import count_marked
 
 #: Of a text, the log has so much, characters; no upper bound where it is longer, which the protocol allows.
 LONGEST_BOUND = 64
@@ -38,37 +40,40 @@ _DISTINCT = frozenset(("payload", "raw", "thought", "context", "data"))
 _WHOLE = frozenset(("timestamp", "bigint"))
 
 
-def filesystem_of(table: DeltaTable, local_path: str | None) -> FileSystem:
-    """The table's folder: on this machine, else by deltalake's way to it."""
-    if local_path is not None:
-        return SubTreeFileSystem(local_path, LocalFileSystem())
-    return PyFileSystem(DeltaStorageHandler.from_table(table._table))
+def place_of(lake: str, table: str) -> str:
+    """Where a table lies, as deltalake wants it: a path, or a URI with s3:// for Hadoop's s3a://."""
+    place = f"{lake}/{table}"
+    return str(local_path(place)) if is_local(place) else place.replace("s3a://", "s3://", 1)
 
 
-def write_files(rows: pa.Table, table: Table, files: FileSystem) -> list[AddAction]:
-    """Write rows, with all of the table's columns, a file for each of its partitions.
+def files_of(lake: str, table: str) -> FileSystem:
+    """The table's folder as a file system: this machine's, else deltalake's way to an object store."""
+    place = place_of(lake, table)
+    if is_local(lake):
+        return SubTreeFileSystem(place, LocalFileSystem())
+    return PyFileSystem(DeltaStorageHandler(place))
 
-    They are no part of the table before a commit has these actions. Raises OSError, and leaves none of them then.
+
+def write_files(rows: pa.Table, table: Table, files: FileSystem, batch: str) -> pa.Table:
+    """Write rows, with all of the table's columns, a file for each of its days; rows of FILES.
+
+    batch: a name that the files' names have in them. The files are no part of the table before a commit names them. Raises OSError, and leaves none of them then.
     """
-    written: list[AddAction] = []
+    written: list[dict[str, Any]] = []
     try:
         for day, part in _by_partition(rows, table.partition):
-            written.append(_write_file(part, table, day, files))
+            written.append(_write_file(part, table, day, files, batch))
     except BaseException:
-        remove(written, files)
+        remove([file["path"] for file in written], files)
         raise
-    return written
+    return pa.Table.from_pylist(written, FILES)
 
 
-def remove(written: Sequence[AddAction], files: FileSystem) -> None:
-    """Files that no commit has named: on a full disk each attempt would leave some."""
-    for action in written:
-        _remove(action.path, files)
-
-
-def _remove(path: str, files: FileSystem) -> None:
-    with contextlib.suppress(OSError):  # there is worse to tell; vacuum takes it in its time
-        files.delete_file(path)
+def remove(paths: Iterable[str], files: FileSystem) -> None:
+    """Delete files that no commit has named: on a full disk each attempt would leave some."""
+    for path in paths:
+        with contextlib.suppress(OSError):  # there is worse to report; the nightly job takes them
+            files.delete_file(path)
 
 
 def _by_partition(rows: pa.Table, partition: str) -> Iterator[tuple[str, pa.Table]]:
@@ -85,9 +90,9 @@ def _by_partition(rows: pa.Table, partition: str) -> Iterator[tuple[str, pa.Tabl
         yield str(np.datetime64(int(days[begin]), "D")), rows.slice(begin, end - begin)
 
 
-def _write_file(rows: pa.Table, table: Table, day: str, files: FileSystem) -> AddAction:
+def _write_file(rows: pa.Table, table: Table, day: str, files: FileSystem, batch: str) -> dict[str, Any]:
     folder = f"{table.partition}={day}"
-    path = f"{folder}/part-00000-{uuid.uuid4()}-c000.zstd.parquet"
+    path = f"{folder}/part-{batch}-{uuid.uuid4()}.zstd.parquet"
     if isinstance(files, SubTreeFileSystem):  # object stores have no folders
         files.create_dir(folder)
     types = {column.name: column.type for column in table.columns if column.name != table.partition}
@@ -107,24 +112,34 @@ def _write_file(rows: pa.Table, table: Table, day: str, files: FileSystem) -> Ad
             )
             size = out.tell()
     except BaseException:
-        _remove(path, files)
+        remove([path], files)
         raise
-    return AddAction(path, size, {table.partition: day}, time.time_ns() // 1_000_000, True, _statistics(rows, table))
+    return {
+        "table": table.name,
+        "path": path,
+        "bytes": size,
+        "partition": table.partition,
+        "day": day,
+        "modified_ms": time.time_ns() // 1_000_000,
+        "statistics": _statistics(rows, table),
+        "rows": len(rows),
+        "marked": count_marked(rows),
+    }
 
 
 def _statistics(rows: pa.Table, table: Table) -> str:
-    """What the log says of a file's columns: bounds, and how many are null. (Of these, whatever somebody set for the table.)"""
+    """JSON for the log: a file's rows, and each bounded column's least and greatest value and number of nulls."""
     columns = {name: rows[name] for name in table.bounded}
     bounds = {name: pc.min_max(column).as_py() for name, column in columns.items()}
     lowest = {name: _lower_bound(found["min"]) for name, found in bounds.items()}
     highest = {name: _upper_bound(found["max"]) for name, found in bounds.items()}
-    told = {
+    statistics = {
         "numRecords": len(rows),
         "minValues": {name: value for name, value in lowest.items() if value is not None},
         "maxValues": {name: value for name, value in highest.items() if value is not None},
         "nullCount": {name: column.null_count for name, column in columns.items()},
     }
-    return orjson.dumps(told).decode()
+    return orjson.dumps(statistics).decode()
 
 
 def _lower_bound(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """The streaming job as a whole: start, keep going, stop.
 
-    locks → tables → (resume from the ledger → queries → wait)*, until stopped or until it can't go on
+    locks → tables → (resume from the ledger → query → wait)*, until stopped or until it can't go on
 
 A query that fails is started again from the ledger; a Kafka that is away is waited for.
 """
@@ -10,14 +10,13 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import shutil
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -25,27 +24,29 @@ from pyspark.sql.streaming import StreamingQuery
 
 from agentmon.contracts.topics import Offsets, Place, is_read
 from agentmon.errors import AgentmonError, KafkaUnreachable, LakeBusyError, first_line
-from agentmon.lake.files import is_local, local_path
+from agentmon.lake.files import is_local, local_path, remove_folders
 from agentmon.lake.ledger import Position, has_batch, read_positions
 from agentmon.live.client import spark_options
 from agentmon.live.frontend import FrontendPublisher
 from agentmon.live.topics import wanted_topics
 from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, Range, now
-from agentmon.stream.columns import read_batch
+from agentmon.stream.commit import Store
 from agentmon.stream.compact import Compactor
 from agentmon.stream.kafka import KafkaView
 from agentmon.stream.kept import kept_rows, rows_in
 from agentmon.stream.locks import FileLock, hold_alone
-from agentmon.stream.monitor import NAME, MonitorQuery
-from agentmon.stream.parsed import joined
-from agentmon.stream.progress import Listener, ProgressFile
-from agentmon.stream.repeats import move_repeats
+from agentmon.stream.output import Output
+from agentmon.stream.progress import ProgressFile, facts_of
+from agentmon.stream.publishing import Publishing
+from agentmon.stream.query import NAME, MonitorQuery
 from agentmon.stream.resume import Plan, plan, settle, still_there, unsealed_batch, without
+from agentmon.stream.run import run_tasks
 from agentmon.stream.source import read_ranges
+from agentmon.stream.state import state_of
 from agentmon.stream.status import JobStatus
-from agentmon.stream.store import Store, Stored
 from agentmon.stream.tables import create_missing
+from agentmon.stream.task import figures_of
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +56,8 @@ CommitLock = Callable[[], AbstractContextManager[None]]
 _RESTARTS = 5
 _RESTART_SPAN_S = 600.0
 _LOOK_S = 0.25
-
-#: Messages taken in at once at the most: few enough that others are read meanwhile.
-_MICRO_BATCH = 50_000
+#: What the figures take in memory is looked up at most so often, seconds.
+_STATE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,9 @@ class Job:
         self._stopping = stopping
         self._before_write = before_write
         self._kafka = KafkaView(settings)
-        self._most = min(_MICRO_BATCH, settings.max_batch_messages)
         self._progress = ProgressFile(settings.run / "progress.json")
+        self._looked_at = -_STATE_S
+        self._reported = ""
 
     def run(self) -> None:
         """Raises AgentmonError when the job can't go on."""
@@ -139,8 +140,9 @@ class Job:
             create_missing(self._settings.lake)
             commit_lock = self._commit_lock(held)
             self._compactor = Compactor(self._settings, commit_lock)
+            held.callback(self._compactor.close)
+            held.callback(self._kafka.close)
             self._keep_going(commit_lock)
-            self._kafka.close()
 
     def _keep_going(self, commit_lock: CommitLock) -> None:
         failures: list[float] = []
@@ -177,16 +179,18 @@ class Job:
 
     def _one_round(self) -> None:
         """From the ledger until a stop is asked for (then returns) or something fails (then raises)."""
-        start = self._resume()
-        with self._running(start) as (query, running):
+        spark = self._session()
+        start = self._resume(spark)
+        with self._running(spark, start) as (query, running):
             self._status.write("running", queries=[NAME])
             while not self._stopping.wait(_LOOK_S):
-                query.check()
+                if query.error is not None:
+                    raise query.error
                 if not running.isActive:
-                    query.check()
-                    raise RuntimeError(_cause(running))
+                    raise query.error or RuntimeError(_cause(running))
+                self._report(running)
 
-    def _resume(self) -> Offsets:
+    def _resume(self, spark: SparkSession) -> Offsets:
         """Finish what a crash left half done, put accepted gaps on record, and say where to go on."""
         self._kafka.forget()
         cluster_id, topic_ids = self._kafka.topic_ids()
@@ -200,7 +204,7 @@ class Job:
             self._kafka.expect({p.topic: p.topic_id for p in positions if p.topic not in topic_ids})
         half_done = unsealed_batch(lake, lambda query, batch: has_batch(lake, query, batch))
         if half_done is not None:
-            self._finish(half_done, topic_ids, offsets)
+            self._finish(spark, half_done, topic_ids, offsets)
             found = self._plan(read_positions(lake), topic_ids, offsets, cluster_id)
         self._put_on_record(found.lost, cluster_id, "accepted with --accept-loss")
         return dict(found.start)
@@ -226,7 +230,13 @@ class Job:
             accept_new_topics=self._options.accept_new_topics,
         )
 
-    def _finish(self, batch: Batch, topic_ids: dict[str, str], offsets: dict[Place, tuple[int, int]]) -> None:
+    def _finish(
+        self,
+        spark: SparkSession,
+        batch: Batch,
+        topic_ids: dict[str, str],
+        offsets: dict[Place, tuple[int, int]],
+    ) -> None:
         left = still_there(batch, topic_ids, offsets)
         log.info("finishing a batch of %d messages that an earlier run left half done", batch.messages)
         # What a table has got already needs no Kafka to be counted.
@@ -238,49 +248,44 @@ class Job:
             self._store.note(batch, "lost", note)
             return
         self._put_on_record(end.lost, batch.cluster_id, note)
-        again = Batch(batch.query_id, batch.batch_id, end.sealed, batch.ingest_time, batch.cluster_id)
-        came = read_ranges(self._settings, left, self._most)
-        parsed = joined([*(read_batch(messages, self._settings, again) for messages in came), kept])
-        self._store.store(move_repeats(parsed, self._settings.lake, batch.ranges), again)
+        output = Output(figures_of(kept, self._settings.window_s)) if kept else Output()
+        if left:
+            messages = read_ranges(spark, spark_options(self._settings), left)
+            output += run_tasks(messages, batch, self._settings)
+        self._store.commit(output, replace(batch, ranges=end.sealed))
 
     @contextmanager
-    def _running(self, start: Offsets) -> Iterator[tuple[MonitorQuery, StreamingQuery]]:
-        settings, spark = self._settings, self._session()
-        kafka = spark_options(settings)
-        set_aside(settings.checkpoints)
-        checkpoint = f"{settings.checkpoints}/{NAME}"
-        frontend = FrontendPublisher(settings)
-        query = MonitorQuery(
-            settings,
-            self._store,
-            start,
-            self._kafka.topic_ids,
-            frontend.send,
-            self._on_stored,
-            self._on_state,
-            checkpoint,
-            self._most,
-        )
+    def _running(self, spark: SparkSession, start: Offsets) -> Iterator[tuple[MonitorQuery, StreamingQuery]]:
+        settings = self._settings
+        # The ledger says where to go on: an old checkpoint would have Spark replay its own last batch.
+        remove_folders(settings.checkpoints)
         with ExitStack() as held:
+            frontend = FrontendPublisher(settings)
             held.callback(frontend.close)
-            query.start_threads()
-            listener = Listener(self._progress, start)
-            spark.streams.addListener(listener)
-            held.callback(spark.streams.removeListener, listener)
-            running = query.query(spark, kafka).start()
+            _, topic_ids = self._kafka.topic_ids()
+            self._publishing = Publishing(settings, frontend.send, start, topic_ids)
+            query = MonitorQuery(settings, self._store, self._publishing, self._kafka.topic_ids, start, self._on_stored)
+            running = query.writer(spark, spark_options(settings)).start()
             held.callback(running.stop)
             try:
                 yield query, running
             finally:
                 query.stop_after_batch()
 
-    def _on_stored(self, _: Batch, stored: Stored, position: Offsets) -> None:
+    def _on_stored(self, output: Output, position: Offsets) -> None:
         self._kafka.commit(position)
-        self._progress.update(NAME, stored=stored, sealed_at=time.time())
-        self._compactor.after_batch()
+        facts: dict[str, Any] = {"stored": output.rows_by_table(), "sealed_at": time.time()}
+        if time.monotonic() > self._looked_at + _STATE_S:
+            self._looked_at = time.monotonic()
+            facts["state"] = state_of(self._publishing.agents, self._settings.watermark_s)
+        self._progress.update(NAME, **facts)
+        self._compactor.wake()
 
-    def _on_state(self, state: dict[str, Any]) -> None:
-        self._progress.update(NAME, state=state)
+    def _report(self, running: StreamingQuery) -> None:
+        progress = running.lastProgress
+        if progress is not None and progress.timestamp != self._reported:
+            self._reported = progress.timestamp
+            self._progress.update(NAME, **facts_of(progress))
 
     def _name_missing_topics(self, there: dict[str, str]) -> None:
         missing = [spec.name for spec in wanted_topics() if is_read(spec.name) and spec.name not in there]
@@ -314,19 +319,6 @@ class Job:
         log.warning("waiting: %s", why)
         self._status.write("waiting", why)
         self._stopping.wait(seconds)
-
-
-def set_aside(checkpoints: str, keep: int = 3) -> None:
-    """Move what earlier runs left under old/: the job goes on from the ledger, whatever version or plan made it."""
-    if not is_local(checkpoints):
-        return
-    folder = local_path(checkpoints)
-    old = folder / "old"
-    for path in [entry for entry in folder.iterdir() if entry.is_dir() and entry != old] if folder.exists() else []:
-        old.mkdir(exist_ok=True)
-        path.rename(old / f"{path.name}-{now():%Y%m%dT%H%M%S%f}")
-    for stale in sorted(old.glob("*-*"), key=lambda kept: kept.name.rpartition("-")[2])[:-keep]:
-        shutil.rmtree(stale, ignore_errors=True)
 
 
 def _cause(query: StreamingQuery) -> str:

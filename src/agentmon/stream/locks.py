@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,14 +20,22 @@ from pathlib import Path
 
 from agentmon.errors import LakeBusyError
 
+#: In a folder that a job holds: who it is, as JSON.
+WRITER_FILE = ".writer.json"
+
 
 class FileLock:
-    """A lock file. Open it once per process: closing any descriptor of a file lets go of the process's lock on it."""
+    """A lock file, for other processes alone: several threads of this one may hold it at once.
+
+    Open it once per process: closing any descriptor of a file lets go of the process's lock on it.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._file = path.open("a")
+        self._holders = 0
+        self._counting = threading.Lock()
 
     def try_acquire(self) -> bool:
         """Take the lock if no other process holds it."""
@@ -48,11 +57,17 @@ class FileLock:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Wait for the lock, and hold it for a while."""
-        fcntl.lockf(self._file, fcntl.LOCK_EX)
+        with self._counting:
+            if not self._holders:
+                fcntl.lockf(self._file, fcntl.LOCK_EX)
+            self._holders += 1
         try:
             yield
         finally:
-            self.release()
+            with self._counting:
+                self._holders -= 1
+                if not self._holders:
+                    self.release()
 
 
 def hold_alone(folder: Path, what: str) -> FileLock:
@@ -61,7 +76,7 @@ def hold_alone(folder: Path, what: str) -> FileLock:
     Raises LakeBusyError, naming who holds it.
     """
     lock = FileLock(folder / ".writer.lock")
-    about = folder / ".writer.json"
+    about = folder / WRITER_FILE
     if not lock.try_acquire():
         raise LakeBusyError(
             f"{what} {folder} is being written by {_holder(about)}; stop that job first (agentmon down, or SIGTERM to it)"

@@ -1,4 +1,4 @@
-"""How the queries are getting on: a StreamingQueryListener that keeps one small status file up to date.
+"""How the query is getting on: one small status file, kept up to date from what Spark reports.
 
 The file, AGENTMON_HOME/run/progress.json, is what `agentmon lag` and the gateway read:
 {"as_of", "queries": {name: {"batch_id", "rows", "rows_per_s", "batch_ms", "at", "position": {topic:
@@ -11,21 +11,10 @@ import json
 import os
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pyspark import SparkContext
-from pyspark.sql.streaming import StreamingQueryListener
-from pyspark.sql.streaming.listener import (
-    QueryIdleEvent,
-    QueryProgressEvent,
-    QueryStartedEvent,
-    QueryTerminatedEvent,
-)
-
-from agentmon.contracts.topics import Place
-from agentmon.stream.batch import render_offsets
+from pyspark.sql.streaming.listener import StreamingQueryProgress
 
 #: Triggers whose lag is remembered; lag that rose over all of them is reported as rising.
 LAG_HISTORY = 5
@@ -56,70 +45,23 @@ class ProgressFile:
         fresh.replace(self._path)
 
 
-class Listener(StreamingQueryListener):
-    """Passes on what Spark reports after each trigger of a query that began at `start`."""
-
-    def __init__(self, file: ProgressFile, start: Mapping[Place, int]) -> None:
-        self._file = file
-        self._before = json.loads(render_offsets(start))
-        self._java: Any = None
-
-    @property
-    def _jlistener(self) -> Any:
-        """What addListener and removeListener hand to Java."""
-        if self._java is None:
-            jvm: Any = SparkContext._jvm
-            self._java = jvm.PythonStreamingQueryListenerWrapper(_Quick(self))
-        return self._java
-
-    def onQueryProgress(self, event: QueryProgressEvent) -> None:  # noqa: N802 - Spark's name
-        self.report(json.loads(event.progress.json))
-
-    def report(self, told: dict[str, Any]) -> None:
-        """Take in what Spark's progress says as JSON."""
-        ends = [s["endOffset"] for s in told["sources"] if s.get("endOffset")]
-        latest = [s["latestOffset"] for s in told["sources"] if s.get("latestOffset")]
-        position = ends[0] if ends else {}
-        # Spark itself fetches none of the planned messages, and counts none.
-        rows, self._before = _behind(self._before, position), position
-        self._file.update(
-            told.get("name") or told["id"],
-            batch_id=told["batchId"],
-            at=told["timestamp"],
-            rows=rows,
-            rows_per_s=round(rows / (told["batchDuration"] / 1000), 1) if told["batchDuration"] else 0.0,
-            batch_ms=told["batchDuration"],
-            durations_ms=told["durationMs"],
-            position=position,
-            lag_messages=_behind(position, latest[0]) if latest else 0,
-        )
-
-    def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802 - Spark's names
-        """The job itself says that it runs."""
-
-    def onQueryIdle(self, event: QueryIdleEvent) -> None:  # noqa: N802 - Spark's names
-        """Nothing arrived: nothing to say."""
-
-    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802 - Spark's name
-        """The job itself says why."""
-
-
-class _Quick:
-    """What Java calls. Pyspark's own makes some hundred calls back to Java of each report, several times a second."""
-
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-
-    def onQueryProgress(self, event: Any) -> None:  # noqa: N802 - Java's name
-        self._listener.report(json.loads(event.progress().json()))
-
-    def ignore(self, _: Any) -> None:
-        """Nothing to say."""
-
-    onQueryStarted = onQueryIdle = onQueryTerminated = ignore  # noqa: N815 - Java's names
-
-    class Java:
-        implements = ("org.apache.spark.sql.streaming.PythonStreamingQueryListener",)
+def facts_of(progress: StreamingQueryProgress) -> dict[str, Any]:
+    """What Spark reports of a query after each micro-batch, as facts of the file."""
+    report = json.loads(progress.json)
+    ends = [s["endOffset"] for s in report["sources"] if s.get("endOffset")]
+    latest = [s["latestOffset"] for s in report["sources"] if s.get("latestOffset")]
+    position = ends[0] if ends else {}
+    took_ms = report["batchDuration"]
+    return {
+        "batch_id": report["batchId"],
+        "at": report["timestamp"],
+        "rows": report["numInputRows"],
+        "rows_per_s": round(report["numInputRows"] / (took_ms / 1000), 1) if took_ms else 0.0,
+        "batch_ms": took_ms,
+        "durations_ms": report["durationMs"],
+        "position": position,
+        "lag_messages": _behind(position, latest[0]) if latest else 0,
+    }
 
 
 def _behind(position: dict[str, dict[str, int]], latest: dict[str, dict[str, int]]) -> int:

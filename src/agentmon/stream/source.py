@@ -1,51 +1,82 @@
-"""Reading Kafka: all agent.* topics but those that the job itself publishes to.
+"""Reading Kafka with Spark: all agent.* topics but those that the job itself publishes to.
 
-Spark plans: it finds the topics, says where a micro-batch ends and what was lost. The messages themselves are
-fetched (live/fetcher.py) where they are parsed.
+Out: frames with the columns of stream/parse.py's MESSAGES. Committed messages alone: what a transaction aborted was
+never said.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 
-import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
-from agentmon.contracts.topics import READ_PATTERN, Place
-from agentmon.live.fetcher import Fetcher
-from agentmon.settings import Settings
-from agentmon.stream.batch import Range, render_offsets
+from agentmon.contracts.topics import READ_PATTERN, Offsets, Place
+from agentmon.lake.files import is_local, local_path
+from agentmon.stream.batch import Range, parse_offsets, render_offsets
+from agentmon.stream.parse import MESSAGES
+
+_OPTIONS = {
+    "includeHeaders": "true",
+    "failOnDataLoss": "true",  # it is for the user to accept a loss
+    "kafka.isolation.level": "read_committed",
+    # At the end of a partition a task waits for so long, partition after partition.
+    "kafka.fetch.max.wait.ms": "10",
+    "kafka.max.poll.records": "10000",
+}
+#: Of the files that Spark writes before each micro-batch: the only layout that `batch_end` knows.
+_OFFSETS_VERSION = "v1"
 
 
-def read_stream(spark: SparkSession, kafka: Mapping[str, str], start: Mapping[Place, int], **options: str) -> DataFrame:
+def read_stream(
+    spark: SparkSession, kafka: Mapping[str, str], start: Mapping[Place, int], *, most: int, most_of_partition: int
+) -> DataFrame:
     """An unbounded frame of Kafka's messages from `start` on.
 
-    `start` must name every partition that exists. Topics that come later are read from their beginning.
-    Loss of unread offsets stops the query: it is for the user to accept it.
+    `start` must name every partition that exists. Topics that come later are read from their beginning. A micro-batch has
+    `most` offsets at the most; a task reads a partition in pieces of `most_of_partition`.
     """
-    return (
+    return _columns(
         spark.readStream.format("kafka")
-        .options(**kafka)
+        .options(**kafka, **_OPTIONS)
         .option("subscribePattern", READ_PATTERN)
         .option("startingOffsets", render_offsets(start))
-        .option("failOnDataLoss", "true")
-        .options(**options)
+        .option("maxOffsetsPerTrigger", str(most))
+        .option("maxRecordsPerPartition", str(most_of_partition))
         .load()
     )
 
 
-def read_ranges(settings: Settings, ranges: Sequence[Range], most: int) -> Iterator[pa.Table]:
-    """The messages of exactly these ranges, in pieces of some `most` messages. Raises as Fetcher does."""
-    ends = {(r.topic, r.partition): r.end for r in ranges}
-    fetcher = Fetcher(settings, {(r.topic, r.partition): r.start for r in ranges}, most)
-    try:
-        while any(fetcher.position[place] < end for place, end in ends.items()):
-            messages = fetcher.read(ends, lambda: False).messages
-            yield messages.filter(pa.array(_are_before(messages, ends), pa.bool_()))
-    finally:
-        fetcher.close()
+def read_ranges(spark: SparkSession, kafka: Mapping[str, str], ranges: Sequence[Range]) -> DataFrame:
+    """The messages of exactly these ranges, of which there is one at least. Raises nothing before it is run."""
+    partitions: dict[str, list[int]] = {}
+    for r in ranges:
+        partitions.setdefault(r.topic, []).append(r.partition)
+    return _columns(
+        spark.read.format("kafka")
+        .options(**kafka, **_OPTIONS)
+        .option("assign", json.dumps(partitions))
+        .option("startingOffsets", render_offsets({(r.topic, r.partition): r.start for r in ranges}))
+        .option("endingOffsets", render_offsets({(r.topic, r.partition): r.end for r in ranges}))
+        .load()
+    )
 
 
-def _are_before(messages: pa.Table, ends: Mapping[Place, int]) -> list[bool]:
-    places = zip(messages["topic"].to_pylist(), messages["partition"].to_pylist(), strict=True)
-    return [offset < ends[place] for place, offset in zip(places, messages["offset"].to_pylist(), strict=True)]
+def batch_end(spark: SparkSession, checkpoint: str, number: int) -> Offsets:
+    """Where a micro-batch of a query ends: the next offset of each partition.
+
+    Spark writes it into the query's checkpoint before the micro-batch runs. The messages alone don't say it: markers and
+    aborted messages of transactions take offsets too. Raises RuntimeError for a layout that is not known.
+    """
+    uri = f"{checkpoint}/offsets/{number}"
+    if is_local(uri):
+        lines = local_path(uri).read_text().splitlines()
+    else:
+        lines = [row.value for row in spark.read.text(uri).collect()]
+    if len(lines) != 3 or lines[0] != _OFFSETS_VERSION:
+        raise RuntimeError(f"{uri} is not as this version of Spark writes it ({lines[:1]}): use the pinned pyspark")
+    return parse_offsets(lines[2])
+
+
+def _columns(frame: DataFrame) -> DataFrame:
+    return frame.select(*MESSAGES.names)

@@ -1,13 +1,14 @@
-"""The lake's tables as the job writes them: made from contracts/, brought up to today's columns, appended to.
+"""The lake's tables as the job commits to them: made from contracts/, brought up to today's columns, appended to.
 
-With deltalake (Rust) rather than Spark's own sink: an append is some 30 ms instead of a Spark job, and on a cold JVM
-nine CREATE TABLEs alone take longer than the rest of the start (docs/decisions.md). Files of messages, the large ones, are
-written by stream/files.py.
+With deltalake (Rust) rather than Spark's own sink: an append is some 10 to 30 ms instead of a Spark job, and on a cold JVM
+nine CREATE TABLEs alone take longer than the rest of the start (docs/decisions.md). Files of messages are written by the
+tasks (stream/files.py); a commit names them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
 import pyarrow as pa
 from deltalake import (
@@ -21,12 +22,11 @@ from deltalake import (
     write_deltalake,
 )
 from deltalake.transaction import AddAction
-from pyarrow.fs import FileSystem
 
 from agentmon.contracts.tables import MESSAGE_TABLES, TABLES, Table
-from agentmon.lake.files import is_local, local_path
+from agentmon.errors import AgentmonError
 from agentmon.stream.batch import Batch
-from agentmon.stream.files import LONGEST_BOUND, ROW_GROUP_ROWS, filesystem_of, remove, write_files
+from agentmon.stream.files import LONGEST_BOUND, ROW_GROUP_ROWS, files_of, place_of, remove
 from agentmon.stream.types import arrow_type
 
 #: How files are written that others are merged into, and a batch's where deltalake writes them.
@@ -39,18 +39,13 @@ _PLAIN_WRITER = 2
 _DIFFERENCES = frozenset(("int", "bigint", "timestamp"))
 
 
-def path_of(lake: str, table: str) -> str:
-    """Where a table lies: a path or URI below the lake's."""
-    return f"{lake}/{table}"
-
-
 def create_missing(lake: str) -> None:
     """Make every table that is not there yet, and bring older ones up to today's columns and properties.
 
     Needs to be alone with the lake.
     """
     for table in TABLES.values():
-        place = _place(lake, table.name)
+        place = place_of(lake, table.name)
         if DeltaTable.is_deltatable(place):
             _bring_up(DeltaTable(place), table)
         else:
@@ -92,20 +87,25 @@ def appended_as(table: Table) -> WriterProperties:
     )
 
 
-#: Files that were written, or what deltalake writes as it commits.
-Written = list[AddAction] | Any  # of pyarrow's types mypy knows nothing
-
-
 class Appender:
-    """One table, open for appending by one thread at a time."""
+    """One table, open for appending by one thread at a time.
+
+    Raises AgentmonError where the table asks for more than our files promise (a writer version above 2, say constraints).
+    """
 
     def __init__(self, lake: str, table: Table) -> None:
         self._kind = table
-        self._columns = table.column_names
         self._properties = appended_as(table)
-        self._table = DeltaTable(_place(lake, table.name))
+        self._place = place_of(lake, table.name)
+        self._table = DeltaTable(self._place)
         self._schema = pa.schema(self._table.schema().to_arrow())
-        self._files = _files(self._table, lake, table)
+        self._files = files_of(lake, table.name)
+        protocol = self._table.protocol()
+        if protocol.min_writer_version > _PLAIN_WRITER or protocol.writer_features:
+            raise AgentmonError(
+                f"the table {table.name} in {lake} asks for Delta's writer version {protocol.min_writer_version}, and agentmon "
+                f"writes version {_PLAIN_WRITER}: remove what was added to it (constraints, generated columns, features)"
+            )
 
     def append(self, rows: pa.Table, batch: Batch) -> None:
         """Add rows as the batch's transaction; nothing if the table has it already.
@@ -113,45 +113,35 @@ class Appender:
         `rows` has the table's columns, in any order, of types that can be cast to the table's; those of `batch` itself
         (query_id, batch_id) are filled in. The batch's description goes into the commit (see resume.py).
         """
-        self.commit(self.write(rows, batch), batch)
-
-    def write(self, rows: pa.Table, batch: Batch) -> Written:
-        """The first half of `append`: put rows into files, which are no part of the table yet. From any thread."""
-        if self.has(batch):
-            return []
-        fitted = self._fitted(rows, batch)
-        return fitted if self._files is None else write_files(fitted, self._kind, self._files)
-
-    def commit(self, written: Written, batch: Batch) -> None:
-        """The second half."""
-        if self.has(batch):
-            return
-        properties = CommitProperties(
-            custom_metadata={"userMetadata": batch.to_json()},
-            app_transactions=[Transaction(batch.query_id, batch.batch_id)],
-        )
-        if isinstance(written, pa.Table):
+        if not self.has(batch):
             write_deltalake(
                 self._table,
-                written,
+                self._fitted(rows, batch),
                 mode="append",
                 writer_properties=self._properties,
-                commit_properties=properties,
+                commit_properties=_commit_properties(batch),
             )
-        else:
-            self._table.create_write_transaction(
-                [*written],
-                mode="append",
-                schema=self._table.schema(),
-                partition_by=[self._kind.partition],
-                commit_properties=properties,
-            )
-            self._table.update_incremental()
 
-    def discard(self, written: Written) -> None:
-        """Remove what was written and will not be committed."""
-        if self._files is not None:
-            remove(written, self._files)
+    def commit(self, files: Sequence[AddAction], batch: Batch) -> None:
+        """Make files that a task wrote part of the table, as the batch's transaction; they are deleted if it has that already."""
+        if self.has(batch):
+            remove([file.path for file in files], self._files)
+            return
+        self._table.create_write_transaction(
+            [*files],
+            mode="append",
+            schema=self._table.schema(),
+            partition_by=[self._kind.partition],
+            commit_properties=_commit_properties(batch),
+        )
+        self._table.update_incremental()
+
+    def discard(self, batch: Batch) -> None:
+        """Delete the batch's files, unless it was committed. Local only. Raises DeltaError where that can't be known."""
+        self._table.update_incremental()
+        if not self.has(batch):
+            for path in Path(self._place).glob(f"{self._kind.partition}=*/part-{batch.name}-*"):
+                path.unlink(missing_ok=True)
 
     def has(self, batch: Batch) -> bool:
         """Whether the batch's transaction is in the table."""
@@ -161,26 +151,20 @@ class Appender:
     def _fitted(self, rows: pa.Table, batch: Batch) -> pa.Table:
         constants = {"query_id": batch.query_id, "batch_id": batch.batch_id}
         columns = []
-        for name in self._columns:
+        for name in self._kind.column_names:
             type_ = self._schema.field(name).type
             if name in rows.column_names:
                 columns.append(rows[name].cast(type_))
             else:
                 columns.append(pa.repeat(pa.scalar(constants[name], type_), len(rows)))
-        return pa.table(columns, names=self._columns)
+        return pa.table(columns, names=self._kind.column_names)
 
 
-def _files(there: DeltaTable, lake: str, table: Table) -> FileSystem | None:
-    """Where our own writer puts a table's files; none for one that has figures, or that asks more of who writes it."""
-    protocol = there.protocol()
-    if table.name not in MESSAGE_TABLES or protocol.min_writer_version > _PLAIN_WRITER or protocol.writer_features:
-        return None
-    return filesystem_of(there, _place(lake, table.name) if is_local(lake) else None)
-
-
-def _place(lake: str, table: str) -> str:
-    place = path_of(lake, table)
-    return str(local_path(place)) if is_local(place) else place.replace("s3a://", "s3://", 1)
+def _commit_properties(batch: Batch) -> CommitProperties:
+    return CommitProperties(
+        custom_metadata={"userMetadata": batch.to_json()},
+        app_transactions=[Transaction(batch.query_id, batch.batch_id)],
+    )
 
 
 def _bring_up(there: DeltaTable, table: Table) -> None:

@@ -1,4 +1,7 @@
-"""Newest rows as messages of agent.monitor.frontend: action_update and thought_update."""
+"""Newest rows as messages of agent.monitor.frontend: action_update and thought_update.
+
+Tasks choose theirs and write the messages (`newest_rows`); the driver chooses again among those of all tasks (`chosen`).
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from agentmon.contracts.frontend import encode
 from agentmon.contracts.tables import ACTIONS, THOUGHTS
 from agentmon.stream.newest import newest_of_each
 from agentmon.stream.parsed import Parsed, side_by_side, taken
 
-#: (agent_id, {type, data, id})
-Message = tuple[str, dict[str, Any]]
+#: (agent_id, message as bytes)
+Update = tuple[str, bytes]
+
+NEWEST = pa.schema(
+    {"agent_id": pa.string(), "event_us": pa.int64(), "kafka_offset": pa.int64(), "message": pa.binary()}
+)
 
 _KINDS = {
     "actions": ("action_update", "agent_action", ACTIONS.own_column_names),
@@ -29,38 +37,55 @@ _JSON_TEXT = frozenset({"context"})
 _PLACE = ("kafka_topic_id", "kafka_partition", "kafka_offset")
 
 
-def row_updates(parsed: Parsed, limit: int, most: int = MOST) -> list[Message]:
-    """The newest actions and thoughts of a batch in order of their time: at most `limit` per agent, and `most` in all."""
+def newest_rows(parsed: Parsed, limit: int, most: int = MOST) -> pa.Table:
+    """The newest actions and thoughts in order of their time (columns NEWEST): at most `limit` an agent, `most` in all."""
     rows = side_by_side({table: parsed[table] for table in _KINDS}, ("event_time", "kafka_offset", "agent_id"))
-    if not len(rows):
-        return []
-    agents = rows["agent_id"].combine_chunks().dictionary_encode()
-    us, offsets = rows["event_time"].cast(pa.int64()).to_numpy(), rows["kafka_offset"].to_numpy()
-    codes = agents.indices.to_numpy()
-    limit = min(limit, max(1, most // len(agents.dictionary)))
-    newest = newest_of_each(codes, us, offsets, most=limit)
-    newest = newest[np.lexsort((offsets[newest], us[newest]))][-most:]
+    us = rows["event_time"].cast(pa.int64())
+    newest = _newest(rows["agent_id"], us, rows["kafka_offset"], limit, most)
     first = {"actions": 0, "thoughts": parsed["actions"].num_rows}
-    shown = [("thoughts" if number >= first["thoughts"] else "actions", number) for number in newest.tolist()]
-    found = {kind: iter(_messages(parsed, kind, [n - first[kind] for t, n in shown if t == kind])) for kind in _KINDS}
-    return [next(found[table]) for table, _ in shown]
+    tables = ["thoughts" if number >= first["thoughts"] else "actions" for number in newest]
+    messages = {
+        t: iter(_messages(parsed, t, [n - first[t] for n, of in zip(newest, tables, strict=True) if of == t]))
+        for t in _KINDS
+    }
+    texts = pa.array([next(messages[table]) for table in tables], pa.binary())
+    at = pa.array(newest, pa.int64())
+    return pa.table([rows["agent_id"].take(at), us.take(at), rows["kafka_offset"].take(at), texts], schema=NEWEST)
 
 
-def _messages(parsed: Parsed, table: str, indices: list[int]) -> list[Message]:
+def chosen(newest: pa.Table, limit: int, most: int = MOST) -> list[Update]:
+    """Of the newest rows of several tasks the newest, in order of their time: at most `limit` an agent, `most` in all."""
+    at = pa.array(_newest(newest["agent_id"], newest["event_us"], newest["kafka_offset"], limit, most), pa.int64())
+    return list(zip(newest["agent_id"].take(at).to_pylist(), newest["message"].take(at).to_pylist(), strict=True))
+
+
+def _newest(agents: pa.ChunkedArray, us: pa.ChunkedArray, offsets: pa.ChunkedArray, limit: int, most: int) -> list[int]:
+    """Row numbers of the newest rows, the oldest first."""
+    if not len(agents):
+        return []
+    coded = agents.combine_chunks().dictionary_encode()
+    times, places = us.to_numpy(), offsets.to_numpy()
+    limit = min(limit, max(1, most // len(coded.dictionary)))
+    newest = newest_of_each(coded.indices.to_numpy(), times, places, most=limit)
+    numbers: list[int] = newest[np.lexsort((places[newest], times[newest]))][-most:].tolist()
+    return numbers
+
+
+def _messages(parsed: Parsed, table: str, indices: list[int]) -> list[bytes]:
     rows = parsed[table].select(["agent_id", "session_id", "event_id", *_PLACE, "event_time", *_KINDS[table][2]])
     us = pc.cast(rows["event_time"], pa.int64())
     rows = rows.drop_columns(["event_time"]).append_column("event_us", us)
     return [_message(table, row) for row in taken(rows, indices).to_pylist()]
 
 
-def _message(table: str, row: Mapping[str, Any]) -> Message:
+def _message(table: str, row: Mapping[str, Any]) -> bytes:
     """With the event's own fields, as the tables have them; the id is the message's place in Kafka."""
     kind, type_, own = _KINDS[table]
     data: dict[str, Any] = {"type": type_, "timestamp": row["event_us"] / 1e6, "agent_id": row["agent_id"]}
     for name in ("session_id", "event_id", *own):
         if row[name] is not None:
             data[name] = _shown(row[name], is_json=name in _JSON_TEXT)
-    return row["agent_id"], {"type": kind, "data": data, "id": ":".join(str(row[name]) for name in _PLACE)}
+    return encode({"type": kind, "data": data, "id": ":".join(str(row[name]) for name in _PLACE)})
 
 
 def _shown(value: Any, *, is_json: bool) -> Any:
