@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from kafka import IsolationLevel
+
 from agentmon.contracts.topics import Place, is_read
 from agentmon.live.client import Connection
 from agentmon.live.offsets import beginning_and_end
@@ -20,6 +22,9 @@ TRIGGERS = 5
 @dataclass(frozen=True)
 class Lag:
     """One query. Without Kafka, lag_messages is the job's own count at its last trigger and lag_s is unknown.
+
+    What an open transaction holds back is no lag: nobody can read it yet. Of a transaction that ended, Kafka's marker
+    is one offset of lag until the query has passed it.
 
     State is what the query keeps in memory, state_bytes an estimate; `watermark` is that of the agent that is
     furthest behind (each has its own). None where a query keeps none.
@@ -40,10 +45,17 @@ class Lag:
     position: dict[str, dict[str, int]]
 
 
-def read_topics(connection: Connection) -> tuple[ClusterView, dict[Place, tuple[int, int]]]:
-    """Which topics there are, and where those that the job reads begin and end."""
+def read_topics(
+    connection: Connection, isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED
+) -> tuple[ClusterView, dict[Place, tuple[int, int]]]:
+    """Which topics there are, and where those that the job reads begin and end (`beginning_and_end`)."""
     view = describe(connection)
-    return view, beginning_and_end(connection, _read_of(view))
+    return view, beginning_and_end(connection, _read_of(view), isolation)
+
+
+def readable_offsets(connection: Connection) -> dict[Place, tuple[int, int]]:
+    """(beginning, end) of every partition that the job reads, as far as it can read them: up to an open transaction."""
+    return read_topics(connection, IsolationLevel.READ_COMMITTED)[1]
 
 
 def read_partitions(connection: Connection) -> dict[str, int]:
@@ -63,12 +75,12 @@ def lags(
 ) -> list[Lag]:
     """The queries of run/progress.json, in order of name.
 
-    `offsets` is (beginning, end) of every partition that the job reads, None where Kafka can't be asked;
+    `offsets` is what `readable_offsets` returns, None where Kafka can't be asked;
     `sent_at` tells when the oldest message at some positions was sent: how long that has waited is lag_s.
     """
     now = time.time() if now is None else now
     queries = sorted(progress.get("queries", {}).items())
-    return [_lag(name, told, offsets, sent_at, now) for name, told in queries]
+    return [_lag(name, reported, offsets, sent_at, now) for name, reported in queries]
 
 
 def is_rising(history: list[int], lag: int) -> bool:
@@ -84,28 +96,28 @@ def is_rising(history: list[int], lag: int) -> bool:
 
 def _lag(
     name: str,
-    told: Mapping[str, Any],
+    reported: Mapping[str, Any],
     offsets: Mapping[Place, tuple[int, int]] | None,
     sent_at: Callable[[Mapping[Place, int]], float | None],
     now: float,
 ) -> Lag:
-    position = told.get("position") or {}
-    lag: int | None = told.get("lag_messages")
+    position = reported.get("position") or {}
+    lag: int | None = reported.get("lag_messages")
     seconds = None
     if offsets is not None:
         behind = _behind(position, offsets)
         lag = sum(offsets[place][1] - at for place, at in behind.items())
         seconds = _waited(sent_at(behind), now) if behind else 0.0
-    state = told.get("state") or {}
+    state = reported.get("state") or {}
     return Lag(
         query=name,
-        rows_per_s=told.get("rows_per_s"),
-        batch_ms=told.get("batch_ms"),
-        batch_id=told.get("batch_id"),
-        last_trigger=told.get("at"),
+        rows_per_s=reported.get("rows_per_s"),
+        batch_ms=reported.get("batch_ms"),
+        batch_id=reported.get("batch_id"),
+        last_trigger=reported.get("at"),
         lag_messages=lag,
         lag_s=seconds,
-        rising=is_rising(list(told.get("lag_history", [])), lag or 0),
+        rising=is_rising(list(reported.get("lag_history", [])), lag or 0),
         agents=state.get("agents"),
         windows=state.get("windows"),
         state_bytes=state.get("bytes"),

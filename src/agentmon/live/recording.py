@@ -176,13 +176,13 @@ def _open(path: Path) -> TextIO:
 
 def _parse(path: Path, number: int, line: str) -> Record:
     try:
-        told = json.loads(line)
+        fields = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise RecordingError(f"{path}, line {number}: not JSON ({error}); nothing was sent") from error
-    if not isinstance(told, dict) or not isinstance(told.get("topic"), str) or "value" not in told:
+    if not isinstance(fields, dict) or not isinstance(fields.get("topic"), str) or "value" not in fields:
         wanted = '{"topic": text, "key": text or null, "value": …}'
         raise RecordingError(f"{path}, line {number}: not a record, which is {wanted}; nothing was sent")
-    key = told.get("key")
+    key = fields.get("key")
     if key is not None and not isinstance(key, str):
         raise RecordingError(f"{path}, line {number}: the key is no text; nothing was sent")
-    return Record(told["topic"], key, told["value"])
+    return Record(fields["topic"], key, fields["value"])
