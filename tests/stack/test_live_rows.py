@@ -94,7 +94,9 @@ def agents_until(received: Queue[Received], last: str) -> tuple[list[str], int]:
     """The agents of all rows until the last one has come, and how many offsets were skipped."""
     agents: list[str] = []
     skipped = 0
+    until = time.monotonic() + 60
     while last not in agents:
+        assert time.monotonic() < until, f"there came {agents}, not {last}; {skipped} skipped"
         look = received.get(timeout=30)
         agents += [row["agent_id"] for row in look.rows]
         skipped += look.skipped

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from kafka import IsolationLevel
-
 from agentmon.contracts.topics import Place, is_read
 from agentmon.live.client import Connection
 from agentmon.live.offsets import beginning_and_end
@@ -45,17 +43,15 @@ class Lag:
     position: dict[str, dict[str, int]]
 
 
-def read_topics(
-    connection: Connection, isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED
-) -> tuple[ClusterView, dict[Place, tuple[int, int]]]:
-    """Which topics there are, and where those that the job reads begin and end (`beginning_and_end`)."""
+def read_topics(connection: Connection) -> tuple[ClusterView, dict[Place, tuple[int, int]]]:
+    """Which topics there are, and where those that the job reads begin and end."""
     view = describe(connection)
-    return view, beginning_and_end(connection, _read_of(view), isolation)
+    return view, beginning_and_end(connection, _read_of(view))
 
 
 def readable_offsets(connection: Connection) -> dict[Place, tuple[int, int]]:
     """(beginning, end) of every partition that the job reads, as far as it can read them: up to an open transaction."""
-    return read_topics(connection, IsolationLevel.READ_COMMITTED)[1]
+    return beginning_and_end(connection, read_partitions(connection), only_committed=True)
 
 
 def read_partitions(connection: Connection) -> dict[str, int]:

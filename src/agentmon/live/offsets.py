@@ -14,13 +14,14 @@ from agentmon.live.client import Connection
 
 
 def beginning_and_end(
-    connection: Connection, partitions: Mapping[str, int], isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED
+    connection: Connection, partitions: Mapping[str, int], *, only_committed: bool = False
 ) -> dict[Place, tuple[int, int]]:
     """For topics with so many partitions: the first offset that Kafka still has, and the next one it will give.
 
-    With READ_COMMITTED the end is the last stable offset instead, where a reader of committed messages ends for now:
-    that of the first open transaction, where there is one.
+    only_committed: the end is the last stable offset instead, where a reader of committed messages ends for now, that
+    of the first open transaction where there is one.
     """
+    isolation = IsolationLevel.READ_COMMITTED if only_committed else IsolationLevel.READ_UNCOMMITTED
     places = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
     if not places:
         return {}
