@@ -77,11 +77,11 @@ def lag(
     from agentmon.live.records import sent_at
     from agentmon.settings import Settings
     from agentmon.stack.home import read_note
-    from agentmon.stack.job import Job
+    from agentmon.stack.job import JobProcess
     from agentmon_cli.render import note, write
 
     settings = Settings.from_env()
-    job = Job(settings)
+    job = JobProcess(settings)
     is_running = job.driver() is not None
     offsets = _offsets(settings)
     progress = read_note(settings.run / "progress.json")

@@ -23,7 +23,7 @@ class RecordingError(AgentmonError):
 
 
 @dataclass(frozen=True)
-class Record:
+class RecordedMessage:
     """One message of a recording."""
 
     topic: str
@@ -57,7 +57,7 @@ class Summary:
         return moment if moment is not None and self.span[0] <= moment <= self.span[1] else None
 
 
-def read(path: Path) -> Iterator[Record]:
+def read(path: Path) -> Iterator[RecordedMessage]:
     """The records of a .jsonl or .jsonl.gz file. Raises RecordingError at the first line that is none."""
     number = 0
     try:
@@ -174,7 +174,7 @@ def _open(path: Path) -> TextIO:
     return path.open(encoding="utf-8")
 
 
-def _parse(path: Path, number: int, line: str) -> Record:
+def _parse(path: Path, number: int, line: str) -> RecordedMessage:
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -185,4 +185,4 @@ def _parse(path: Path, number: int, line: str) -> Record:
     key = fields.get("key")
     if key is not None and not isinstance(key, str):
         raise RecordingError(f"{path}, line {number}: the key is no text; nothing was sent")
-    return Record(fields["topic"], key, fields["value"])
+    return RecordedMessage(fields["topic"], key, fields["value"])
