@@ -21,7 +21,7 @@ from agentmon.live.topics import ensure, wanted_topics
 from agentmon.settings import Settings
 from agentmon.stack.addresses import LOOPBACK, free_port
 from agentmon.stack.broker import Broker
-from agentmon.stack.job import Job
+from agentmon.stack.job import JobProcess
 
 
 class Stack:
@@ -30,7 +30,7 @@ class Stack:
     def __init__(self, home: Path) -> None:
         self.settings = Settings(home=home)
         self.broker = Broker(self.settings)
-        self.job = Job(self.settings)
+        self.job = JobProcess(self.settings)
         self._port = free_port()
 
     def start_broker(self) -> None:

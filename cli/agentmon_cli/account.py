@@ -77,11 +77,11 @@ def lag(
     from agentmon.live.records import sent_at
     from agentmon.settings import Settings
     from agentmon.stack.home import read_note
-    from agentmon.stack.job import Job
+    from agentmon.stack.job import JobProcess
     from agentmon_cli.render import note, write
 
     settings = Settings.from_env()
-    job = Job(settings)
+    job = JobProcess(settings)
     is_running = job.driver() is not None
     offsets = _offsets(settings)
     progress = read_note(settings.run / "progress.json")
@@ -104,12 +104,12 @@ def lag(
 def _offsets(settings: Settings) -> dict[tuple[str, int], tuple[int, int]] | None:
     from agentmon.errors import KafkaUnreachable
     from agentmon.live.client import Connection
-    from agentmon.live.lag import read_topics
+    from agentmon.live.lag import readable_offsets
     from agentmon_cli.render import note
 
     try:
         with Connection(settings, timeout_s=5.0) as connection:
-            return read_topics(connection)[1]
+            return readable_offsets(connection)
     except KafkaUnreachable as error:
         note(f"{error}; shown is the lag at each query's last trigger")
         return None

@@ -171,9 +171,9 @@ def job(settings: Settings) -> Iterator[Finding]:
     """Whether it lives and keeps up."""
     from agentmon.live.lag import is_rising
     from agentmon.stack.home import read_note
-    from agentmon.stack.job import Job
+    from agentmon.stack.job import JobProcess
 
-    own = Job(settings)
+    own = JobProcess(settings)
     told = own.told()
     if own.driver() is None:
         reason = f" ({told['error']})" if told.get("error") else ""
@@ -198,7 +198,7 @@ def checkpoint(settings: Settings) -> Iterator[Finding]:
     from agentmon.lake.files import is_local, local_path
     from agentmon.stack.checkpoint import is_writable, read_checkpoint
     from agentmon.stack.home import read_note
-    from agentmon.stack.job import Job
+    from agentmon.stack.job import JobProcess
 
     if not is_local(settings.checkpoints):
         yield Finding(OK, f"checkpoints: {settings.checkpoints}, which is not looked into")
@@ -209,7 +209,7 @@ def checkpoint(settings: Settings) -> Iterator[Finding]:
             BROKEN, f"checkpoints: {folder} can't be written", "the job can't start a batch", f"ls -ld {folder}"
         )
         return
-    own = Job(settings)
+    own = JobProcess(settings)
     told = own.told()
     if own.driver() is None or told.get("state") != "running":
         yield Finding(OK, "checkpoints: the job goes on from the ledger when it starts")

@@ -20,7 +20,7 @@ from agentmon.stack.addresses import LOOPBACK, free_port, parse_bootstrap
 from agentmon.stack.broker import Broker
 from agentmon.stack.classes import KAFKA, SPARK, archive, is_whole, kept_in
 from agentmon.stack.java import find_java
-from agentmon.stack.job import Job
+from agentmon.stack.job import JobProcess
 from agentmon_cli.selftest import follow
 
 _WAIT_S = 60.0
@@ -51,7 +51,7 @@ def record() -> None:
     with TemporaryDirectory(dir=folder) as work:
         kafka, spark = (Path(work) / archive(name).name for name in (KAFKA, SPARK))
         settings = _alone(Path(work) / "home")
-        broker, job = Broker(settings, kept_in(kafka)), Job(settings)
+        broker, job = Broker(settings, kept_in(kafka)), JobProcess(settings)
         (at,) = parse_bootstrap(settings.bootstrap)
         os.environ["SPARK_SUBMIT_OPTS"] = shlex.join(kept_in(spark))
         try:

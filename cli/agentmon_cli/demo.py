@@ -18,7 +18,7 @@ from agentmon.live.load import Pace, load
 from agentmon.live.recording import read
 from agentmon.settings import Settings, project_root
 from agentmon.stack import up as stack
-from agentmon.stack.job import Job
+from agentmon.stack.job import JobProcess
 
 WAIT_SECONDS = 120.0
 
@@ -104,7 +104,7 @@ def _play_into(settings: Settings, say: stack.Say) -> None:
 
 
 def _wait_for(settings: Settings, messages: int) -> None:
-    job = Job(settings)
+    job = JobProcess(settings)
     end = time.monotonic() + WAIT_SECONDS
     while (found := _events(settings)) < messages:
         if job.process() is None:

@@ -18,7 +18,7 @@ import typer
 if TYPE_CHECKING:
     from agentmon.live.rows import Received
     from agentmon.settings import Settings
-    from agentmon_cli.watch_board import Board, Line
+    from agentmon_cli.watch_board import Board, PanelLine
     from agentmon_cli.watch_screen import View
 
 #: At most so many pictures a second.
@@ -160,7 +160,7 @@ class Watching:
                     said = shown(printed or f"live from {self._settings.bootstrap}", 300)
                     note(f"agentmon: {said}")
 
-    def _print(self, line: Line) -> None:
+    def _print(self, line: PanelLine) -> None:
         from agentmon_cli.render import shown
 
         mark = {True: "✓", False: "✗", None: "·"}[line.good]
@@ -209,7 +209,7 @@ class Watching:
             self._apply(self._inbox.popleft())
         return found
 
-    def _apply(self, got: Received) -> list[Line]:
+    def _apply(self, got: Received) -> list[PanelLine]:
         """Bring the board forward; the rows that panels have of it, in the order in which they came."""
         self._view.kafka = got.away and f"{got.away}; waiting for it"
         self._board.dropped += got.dropped
@@ -231,9 +231,9 @@ class Watching:
 
     def _look(self) -> None:
         from agentmon.stack.home import read_note
-        from agentmon.stack.job import Job
+        from agentmon.stack.job import JobProcess
 
-        job = Job(self._settings)
+        job = JobProcess(self._settings)
         told = job.told()
         lake = read_note(self._settings.run / "progress.json").get("queries", {}).get("monitor", {})
         if job.driver() is not None:

@@ -27,7 +27,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass
-class Agent:
+class AgentFigures:
     """Figures of one agent. Figures of the job, which knows all that was ever stored, replace what was counted here."""
 
     events: int = 0
@@ -54,7 +54,7 @@ class Agent:
     def avg_reward(self) -> float | None:
         return self.reward_sum / self.reward_count if self.reward_count else None
 
-    def add(self, more: Agent) -> None:
+    def add(self, more: AgentFigures) -> None:
         """Count another agent's events to these; its newest values and percentiles stay out, they don't add up."""
         self.events += more.events
         self.actions += more.actions
@@ -76,7 +76,7 @@ class Agent:
 
 
 @dataclass(frozen=True)
-class Line:
+class PanelLine:
     """One row of a panel."""
 
     at: datetime
@@ -86,7 +86,7 @@ class Line:
     good: bool | None = None
     reward: float | None = None
 
-    def __deepcopy__(self, _: object) -> Line:
+    def __deepcopy__(self, _: object) -> PanelLine:
         return self  # it never changes, and a panel that was scrolled looks for this very one
 
 
@@ -95,9 +95,9 @@ class Board:
 
     def __init__(self, asked: str | None = None) -> None:
         self._asked = asked
-        self.agents: dict[str, Agent] = {}
-        self.actions: deque[Line] = deque(maxlen=KEPT)
-        self.thoughts: deque[Line] = deque(maxlen=KEPT)
+        self.agents: dict[str, AgentFigures] = {}
+        self.actions: deque[PanelLine] = deque(maxlen=KEPT)
+        self.thoughts: deque[PanelLine] = deque(maxlen=KEPT)
         self.alerts = Alerts()
         self.received = self.shown = self.dropped = self.skipped = 0
         self.last_event: datetime | None = None
@@ -110,7 +110,7 @@ class Board:
         """Start from the lake (`agentmon.lake.opening`)."""
         for row in sorted(agents, key=lambda row: row["last_event_time"] or _NEVER, reverse=True):
             kind = "learning" if row["learns"] else "action"
-            agent = Agent(
+            agent = AgentFigures(
                 row["events"], row["actions"], row["known"], row["successes"], row["errors"],
                 row[f"{kind}_reward_count"], row[f"{kind}_reward_sum"], row["learns"],
                 deque(row["rewards"], maxlen=RECENT_REWARDS), Counter(),
@@ -131,7 +131,7 @@ class Board:
         self.last_event = max((a.last for a in self.agents.values() if a.last), default=None)
         self._positions, self._as_of = dict(positions), as_of
 
-    def add_row(self, row: Mapping[str, Any]) -> Line | None:
+    def add_row(self, row: Mapping[str, Any]) -> PanelLine | None:
         """Take a live row in; the line that a panel has of it.
 
         A row that was counted before, or is the self-test's, changes nothing and has none.
@@ -140,7 +140,7 @@ class Board:
         if self._was_there(row) or row["agent_id"] == SELFTEST_AGENT:
             self.dropped += 1
             return None
-        agent = self.agents.setdefault(self._name(row["agent_id"]), Agent())
+        agent = self.agents.setdefault(self._name(row["agent_id"]), AgentFigures())
         agent.events += 1
         agent.last = max(agent.last or row["event_time"], row["event_time"])
         self.last_event = max(self.last_event or row["event_time"], row["event_time"])
@@ -184,7 +184,7 @@ class Board:
         own = name in self.agents or name == self._asked or len(self.agents) < MAX_AGENTS
         return name if own else OTHER
 
-    def _show(self, row: Mapping[str, Any]) -> Line | None:
+    def _show(self, row: Mapping[str, Any]) -> PanelLine | None:
         line = _line(row)
         if line is not None:
             (self.thoughts if row["table"] == "thoughts" else self.actions).append(line)
@@ -201,22 +201,22 @@ def kept(name: str) -> str:
     return name if len(name) <= NAME else f"{name[: NAME // 2]}…{name[1 - NAME // 2 :]}"
 
 
-def _line(row: Mapping[str, Any]) -> Line | None:
+def _line(row: Mapping[str, Any]) -> PanelLine | None:
     """A row as a panel shows it; None for one of a kind that has no panel."""
     at, agent, table = row["event_time"], kept(row["agent_id"]), row["table"]
     if table == "thoughts":
-        return Line(at, agent, "thought", _text(row["thought"]))
+        return PanelLine(at, agent, "thought", _text(row["thought"]))
     if table == "actions":
         said = _text(row["error"]) or _text(row["reasoning"]) or _text(row["result"])
         name = " ".join(filter(None, (_text(row["tool"]), _beyond_call(row["action"]))))
         good = False if row["error"] else row["success"]
-        return Line(at, agent, name or "?", said, good, row["reward"])
+        return PanelLine(at, agent, name or "?", said, good, row["reward"])
     if table == "events" and row.get("type") == "action_started":
-        return Line(at, agent, f"{_started(row.get('payload'))} …", "started")
+        return PanelLine(at, agent, f"{_started(row.get('payload'))} …", "started")
     return None
 
 
-def _count(agent: Agent, row: Mapping[str, Any]) -> None:
+def _count(agent: AgentFigures, row: Mapping[str, Any]) -> None:
     reward = row["reward"] if row["table"] in ("actions", "learning") else None
     if row["table"] == "actions":
         agent.actions += 1

@@ -18,7 +18,7 @@ from agentmon.contracts.measures import RECENT_REWARDS
 from agentmon_cli.chart import spark
 from agentmon_cli.overview import TRENDS, ago, duration, number, percent
 from agentmon_cli.render import short, shown
-from agentmon_cli.watch_board import Agent, Board, Line
+from agentmon_cli.watch_board import AgentFigures, Board, PanelLine
 
 #: From this width on there is room for names and details.
 _WIDE = 110
@@ -46,7 +46,7 @@ class View:
     words: str = ""
     typing: bool = False
     still: Board | None = None
-    tops: dict[str, Line] = field(default_factory=dict)
+    tops: dict[str, PanelLine] = field(default_factory=dict)
     help: bool = False
     waiting: int = 0
     kafka: str | None = "connecting to Kafka"
@@ -88,14 +88,14 @@ def draw(board: Board, view: View, width: int, height: int, now: datetime) -> Re
     return layout
 
 
-def chosen(board: Board, view: View) -> list[tuple[str, Agent]]:
+def chosen(board: Board, view: View) -> list[tuple[str, AgentFigures]]:
     """The agents that the view is about, in order of name."""
     if view.agent is not None:
-        return [(view.agent, board.agents.get(view.agent, Agent()))]
+        return [(view.agent, board.agents.get(view.agent, AgentFigures()))]
     return sorted(board.agents.items())
 
 
-def is_chosen(line: Line, view: View) -> bool:
+def is_chosen(line: PanelLine, view: View) -> bool:
     """Whether the view is about this row."""
     if view.agent is not None and line.agent != view.agent:
         return False
@@ -103,7 +103,7 @@ def is_chosen(line: Line, view: View) -> bool:
     return not word or any(word in text.lower() for text in (line.kind, line.text, line.agent))
 
 
-def rows_of(board: Board, view: View, panel: str) -> tuple[list[Line], int]:
+def rows_of(board: Board, view: View, panel: str) -> tuple[list[PanelLine], int]:
     """The rows of one of PANELS, newest first, and the index of the one that it was scrolled to.
 
     Where that one is no longer kept, the oldest that is.
@@ -145,7 +145,7 @@ def _header(board: Board, view: View, width: int) -> Text:
     return head
 
 
-def _reward(agents: Sequence[Agent]) -> float | None:
+def _reward(agents: Sequence[AgentFigures]) -> float | None:
     """Over learning rewards where there are any, else over actions."""
     counted = [a for a in agents if a.learns] or list(agents)
     count = sum(a.reward_count for a in counted)
@@ -262,7 +262,7 @@ def _stored(view: View, now: datetime) -> str:
     return f"stored {ago(view.stored, now)}" if view.stored else ""
 
 
-def _machine(agent: Agent) -> str:
+def _machine(agent: AgentFigures) -> str:
     parts = []
     if agent.memory_bytes is not None:
         parts.append(f"{short(agent.memory_bytes / 2**20, 0)} MiB")

@@ -52,6 +52,24 @@ def test_an_offset_without_a_record_is_no_hole(planted: str) -> None:
     assert (found.holes, found.empty) == ([(2, 4, "")], 1)
 
 
+def test_aborted_messages_are_no_holes_and_where_an_older_job_stored_them_no_fault(make_lake: MakeLake) -> None:
+    """0 to 2 were aborted, 3 is their marker, 4 and 5 are committed, 6 is their marker."""
+    whole = sealed(1, end=7)
+    for stored, without_record in (((4, 5), 5), ((0, 1, 2, 4, 5), 2)):
+        [found] = audited(make_lake(actions=rows(*stored), ledger=[whole]), in_kafka(0, 7), records=[(4, 6)])
+        assert (found.rows, found.empty, found.pending) == (len(stored), without_record, 0)
+        assert found.rows + found.empty == found.in_kafka
+        assert (found.holes, found.repeats) == ([], [])
+
+
+def test_what_an_open_transaction_keeps_from_being_compared_is_counted(make_lake: MakeLake) -> None:
+    """An older job stored what came after its messages, but for a marker at 3; from 2 on Kafka can't tell."""
+    lake = make_lake(actions=rows(0, 1, 2, 4), ledger=[sealed(1, end=5, messages=4)])
+    places = {("id", 0): in_kafka(0, 9)}
+    [found] = account(read_stored(lake), places, lambda *_: ([], []))
+    assert (found.rows, found.empty, found.pending, found.holes) == (4, 1, 4, [])
+
+
 def test_a_hole_that_kafka_no_longer_has_is_still_one(planted: str) -> None:
     [found] = audited(planted, in_kafka(7, 10))
     assert found.holes == [(2, 4, NOT_IN_KAFKA), (7, 8, "")]

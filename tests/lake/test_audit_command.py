@@ -67,6 +67,41 @@ def test_kafka_tells_a_hole_from_a_marker(
     }  # fmt: skip
 
 
+def test_every_offset_of_a_topic_with_an_aborted_and_an_open_transaction_is_accounted_for(
+    audit: Callable[..., Ran],
+    make_lake: MakeLake,
+    broker: Settings,
+    connection: Connection,
+    new_topic: Callable[..., str],
+) -> None:
+    """0 and 1 are aborted, 2 is their marker, 3 is committed, 4 its marker, 5 is open and 6 stands behind it."""
+    topic = new_topic("agent.aborted")
+    producer = KafkaProducer(**client_config(broker), transactional_id=topic)
+    producer.init_transactions()
+    for texts, end in (((b"0", b"1"), producer.abort_transaction), ((b"3",), producer.commit_transaction)):
+        producer.begin_transaction()
+        for text in texts:
+            producer.send(topic, text)
+        producer.flush()
+        end()
+    producer.begin_transaction()
+    producer.send(topic, b"5").get(30)
+    plain = KafkaProducer(**client_config(broker))
+    plain.send(topic, b"6").get(30)
+    plain.close()
+    names: dict[str, Any] = {"kafka_topic": topic, "kafka_topic_id": describe(connection).topics[topic].topic_id}
+    for stored, no_record in (((3,), 4), ((0, 1, 3), 2)):  # an older job stored what was aborted, too
+        lake = make_lake(events=[message(offset=n, **names) for n in stored], ledger=[sealed(1, end=5, **names)])
+        ran = audit(lake, broker.bootstrap, "--json")
+        [found] = [row for row in json.loads(ran.stdout) if row["topic"] == topic]
+        assert ran.returncode == 0
+        assert {name: found[name] for name in ("in_kafka", "stored", "no_record", "pending", "holes", "repeats")} == {
+            "in_kafka": 7, "stored": len(stored), "no_record": no_record, "pending": 2, "holes": 0, "repeats": 0,
+        }  # fmt: skip
+    producer.abort_transaction()
+    producer.close()
+
+
 def test_without_kafka_it_says_so_and_judges_the_lake(audit: Callable[..., Ran], make_lake: MakeLake) -> None:
     nobody = f"localhost:{free_port()}"
     whole = audit(make_lake(actions=[message(offset=0), message(offset=1)], ledger=[sealed(1, end=2)]), nobody)

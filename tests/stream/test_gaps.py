@@ -1,11 +1,11 @@
-"""Offsets without a message, as compaction leaves them: nothing is missing, and nobody says so."""
+"""Offsets without a message, as compaction and aborted transactions leave them: nothing is missing, and nobody says so."""
 
 from __future__ import annotations
 
 import time
 
 import pytest
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from tests.stream.life import Life, audited, figures, wait
 
 from agentmon.live.client import client_config
@@ -52,3 +52,38 @@ def test_a_topic_that_was_compacted_has_no_holes(
     code, rows = audited(life, monkeypatch, capsys)
     assert code == 0
     assert figures(rows[TOPIC], "stored", "holes", "repeats", "pending") == [(len(before) + 12, 0, 0, 0)]
+
+
+def test_what_was_aborted_is_not_stored_and_no_hole(
+    life: Life, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the job reads the topic, while it does, and at its end."""
+    topic = "agent.aborted"
+    life.make_topic(topic)
+    producer = KafkaProducer(**client_config(life.settings), transactional_id=topic)
+    producer.init_transactions()
+
+    def send(count: int, kind: str) -> None:
+        producer.begin_transaction()
+        for _ in range(count):
+            producer.send(topic, b'{"type": "%s"}' % kind.encode())
+        producer.flush()
+        (producer.commit_transaction if kind == "committed" else producer.abort_transaction)()
+
+    send(3, "aborted")
+    send(2, "committed")
+    with life.job() as running:
+        life.wait_sealed(topic, 7, running)
+        send(4, "aborted")
+        send(1, "committed")
+        life.wait_sealed(topic, 14, running)
+        send(5, "aborted")
+        life.wait_sealed(topic, 20, running)
+    producer.close()
+    assert life.rows(f"SELECT type, count(*) FROM events WHERE kafka_topic = '{topic}' GROUP BY ALL") == [
+        ("committed", 3)
+    ]
+    code, rows = audited(life, monkeypatch, capsys)
+    assert code == 0
+    names = ("in_kafka", "stored", "no_record", "holes", "repeats", "pending")
+    assert figures(rows[topic], *names) == [(20, 3, 17, 0, 0, 0)]

@@ -20,7 +20,7 @@ from agentmon.lake.files import commits_since_checkpoint
 from agentmon.lake.ledger import read_positions
 from agentmon.settings import Settings
 from agentmon.stack.checkpoint import Checkpoint, is_writable, read_checkpoint
-from agentmon.stack.job import Job
+from agentmon.stack.job import JobProcess
 from agentmon_cli import checks
 from agentmon_cli.checks import BROKEN, OK, WARNING, Finding
 
@@ -72,7 +72,7 @@ def test_a_checkpoint_tells_which_batch_runs_and_for_how_long(settings: Settings
 
 def running(settings: Settings, monkeypatch: pytest.MonkeyPatch, **progress: Any) -> None:
     """Notes as a job leaves them that runs."""
-    monkeypatch.setattr(Job, "driver", lambda _: psutil.Process())
+    monkeypatch.setattr(JobProcess, "driver", lambda _: psutil.Process())
     settings.run.mkdir(exist_ok=True)
     (settings.run / "job.json").write_text(json.dumps({"state": "running", "queries": ["monitor"]}))
     (settings.run / "progress.json").write_text(json.dumps({"queries": {"monitor": progress}}))

@@ -12,7 +12,7 @@ import pytest
 
 from agentmon.errors import UsageError
 from agentmon.live.load import Pace
-from agentmon.live.recording import Record, RecordingError, read, shifted, summarise, time_of
+from agentmon.live.recording import RecordedMessage, RecordingError, read, shifted, summarise, time_of
 from agentmon.settings import project_root
 
 
@@ -58,8 +58,8 @@ def test_shifted_keeps_form_and_unit(value: Any, later: Any) -> None:
 
 
 def test_payload_is_compact_and_always_the_same() -> None:
-    assert Record("t", None, {"é": [1, 2.5, None]}).payload() == '{"é":[1,2.5,null]}'.encode()
-    assert Record("t", None, "\ud800").payload() == b'"\\ud800"'
+    assert RecordedMessage("t", None, {"é": [1, 2.5, None]}).payload() == '{"é":[1,2.5,null]}'.encode()
+    assert RecordedMessage("t", None, "\ud800").payload() == b'"\\ud800"'
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 Judged are the offsets from the first that the ledger has to its end. One that no table has and that was not
 archived, purged, forgotten or accepted as lost is a hole if Kafka has a record there, or can't be asked any
-more; without a record (transaction markers, compaction) it is empty. Rows above the ledger's end belong to
-a batch that is not whole yet and are judged with it.
+more; without a record (markers and messages of aborted transactions, compaction) it is empty. Rows of aborted messages,
+which early versions of the job stored, are rows like others. Rows above the ledger's end belong to a batch that is not
+whole yet and are judged with it.
 """
 
 from __future__ import annotations

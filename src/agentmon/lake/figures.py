@@ -49,7 +49,7 @@ class _Part(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Figures:
+class SealedLake:
     """An open lake. `sealed`: the newest whole batch of each run of the job.
 
     `summaries` are the files of that table, None where Delta's own reader knows them; lately: when the newest windows
@@ -78,7 +78,7 @@ class Figures:
 @contextmanager
 def open_figures(
     lake: str, *, tables: Sequence[str] = SEALED, ledger: bool = False, within: Span | None = None
-) -> Iterator[Figures]:
+) -> Iterator[SealedLake]:
     """Of the two tables those that are asked for, and all of the `ledger` only where asked.
 
     within: of the summaries only rows whose window overlaps that time matter; files that have none are left out. Raises
@@ -98,7 +98,7 @@ def open_figures(
         if "sessions" in tables:
             con.execute("CREATE VIEW nameless_sessions AS FROM sessions")
         con.execute(f"CREATE VIEW agent_summaries AS {query('agent_summaries').format(source=_days(within))}")
-        yield Figures(con, _sealed(con), None, datetime.now(UTC) - timedelta(days=1))
+        yield SealedLake(con, _sealed(con), None, datetime.now(UTC) - timedelta(days=1))
 
 
 def _days(within: Span | None) -> str:
@@ -121,7 +121,7 @@ def _pin(con: Connection, lake: str, tables: Sequence[str]) -> dict[str, list[Fi
         return None
 
 
-def _open_files(con: Connection, pinned: Mapping[str, list[File]]) -> Figures:
+def _open_files(con: Connection, pinned: Mapping[str, list[File]]) -> SealedLake:
     if len(pinned["summaries"]) >= _MANY_FILES:
         # Each is read once: what it says of itself need not be kept.
         con.execute("SET parquet_metadata_cache = false")
@@ -139,7 +139,7 @@ def _open_files(con: Connection, pinned: Mapping[str, list[File]]) -> Figures:
         *_sealed_parts(older, sealed, query("agent_summaries"), by_name=True),
     ]
     _view(con, "agent_summaries", "summaries", parts)
-    return Figures(con, sealed, pinned["summaries"], windows_since(pinned["summaries"], _LATELY))
+    return SealedLake(con, sealed, pinned["summaries"], windows_since(pinned["summaries"], _LATELY))
 
 
 def _sealed(con: Connection) -> dict[str, int]:

@@ -65,11 +65,15 @@ def _check_entry(settings: Settings) -> None:
 
 
 def open_consumer(settings: Settings, **more: Any) -> KafkaConsumer:
-    """A reader without a group. Who asks with it for a topic that was deleted does not make it anew.
+    """A reader without a group, of committed messages only. Asking for a topic that was deleted does not make it anew.
 
+    Its end_offsets() are those of committed messages too: they lie before the first open transaction.
     Raises what kafka-python does, and OSError.
     """
-    consumer = KafkaConsumer(**client_config(settings), group_id=None, enable_auto_commit=False, **more)
+    consumer = KafkaConsumer(
+        **client_config(settings),
+        group_id=None, enable_auto_commit=False, isolation_level="read_committed", **more,
+    )  # fmt: skip
     makes_no_topics(consumer._cluster)
     return consumer
 

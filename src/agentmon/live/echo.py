@@ -18,7 +18,7 @@ _POLL_MS = 50
 
 
 class Echo:
-    """A reader without a group that began at the end of some topics."""
+    """A reader of committed messages, without a group, that began at the end of some topics."""
 
     def __init__(self, consumer: Any, bootstrap: str) -> None:
         self._consumer = consumer

@@ -21,6 +21,9 @@ TRIGGERS = 5
 class Lag:
     """One query. Without Kafka, lag_messages is the job's own count at its last trigger and lag_s is unknown.
 
+    What an open transaction holds back is no lag: nobody can read it yet. Of a transaction that ended, Kafka's marker
+    is one offset of lag until the query has passed it.
+
     State is what the query keeps in memory, state_bytes an estimate; `watermark` is that of the agent that is
     furthest behind (each has its own). None where a query keeps none.
     """
@@ -46,6 +49,11 @@ def read_topics(connection: Connection) -> tuple[ClusterView, dict[Place, tuple[
     return view, beginning_and_end(connection, _read_of(view))
 
 
+def readable_offsets(connection: Connection) -> dict[Place, tuple[int, int]]:
+    """(beginning, end) of every partition that the job reads, as far as it can read them: up to an open transaction."""
+    return beginning_and_end(connection, read_partitions(connection), only_committed=True)
+
+
 def read_partitions(connection: Connection) -> dict[str, int]:
     """The topics that the job reads, each with how many partitions it has."""
     return _read_of(describe(connection))
@@ -63,12 +71,12 @@ def lags(
 ) -> list[Lag]:
     """The queries of run/progress.json, in order of name.
 
-    `offsets` is (beginning, end) of every partition that the job reads, None where Kafka can't be asked;
+    `offsets` is what `readable_offsets` returns, None where Kafka can't be asked;
     `sent_at` tells when the oldest message at some positions was sent: how long that has waited is lag_s.
     """
     now = time.time() if now is None else now
     queries = sorted(progress.get("queries", {}).items())
-    return [_lag(name, told, offsets, sent_at, now) for name, told in queries]
+    return [_lag(name, reported, offsets, sent_at, now) for name, reported in queries]
 
 
 def is_rising(history: list[int], lag: int) -> bool:
@@ -84,28 +92,28 @@ def is_rising(history: list[int], lag: int) -> bool:
 
 def _lag(
     name: str,
-    told: Mapping[str, Any],
+    reported: Mapping[str, Any],
     offsets: Mapping[Place, tuple[int, int]] | None,
     sent_at: Callable[[Mapping[Place, int]], float | None],
     now: float,
 ) -> Lag:
-    position = told.get("position") or {}
-    lag: int | None = told.get("lag_messages")
+    position = reported.get("position") or {}
+    lag: int | None = reported.get("lag_messages")
     seconds = None
     if offsets is not None:
         behind = _behind(position, offsets)
         lag = sum(offsets[place][1] - at for place, at in behind.items())
         seconds = _waited(sent_at(behind), now) if behind else 0.0
-    state = told.get("state") or {}
+    state = reported.get("state") or {}
     return Lag(
         query=name,
-        rows_per_s=told.get("rows_per_s"),
-        batch_ms=told.get("batch_ms"),
-        batch_id=told.get("batch_id"),
-        last_trigger=told.get("at"),
+        rows_per_s=reported.get("rows_per_s"),
+        batch_ms=reported.get("batch_ms"),
+        batch_id=reported.get("batch_id"),
+        last_trigger=reported.get("at"),
         lag_messages=lag,
         lag_s=seconds,
-        rising=is_rising(list(told.get("lag_history", [])), lag or 0),
+        rising=is_rising(list(reported.get("lag_history", [])), lag or 0),
         agents=state.get("agents"),
         windows=state.get("windows"),
         state_bytes=state.get("bytes"),

@@ -12,7 +12,7 @@ from kafka.errors import KafkaError
 
 from agentmon.errors import KafkaUnreachable, UsageError
 from agentmon.live.client import Connection, client_config, unreachable
-from agentmon.live.recording import Record, Summary, read, shifted, summarise, time_of
+from agentmon.live.recording import RecordedMessage, Summary, read, shifted, summarise, time_of
 from agentmon.live.topics import describe
 from agentmon.settings import Settings
 
@@ -58,7 +58,7 @@ def load(settings: Settings, path: Path, pace: Pace, progress: Progress | None =
                 value = shifted(value, time.time() - moment) if moment is not None else value
             elif shift is not None:
                 value = shifted(value, shift)
-            sender.send(Record(record.topic, record.key, value))
+            sender.send(RecordedMessage(record.topic, record.key, value))
             sent += 1
             if progress is not None and sent % _REPORT_EVERY == 0:
                 progress(sent, summary.messages)
@@ -74,7 +74,9 @@ def _is_paced(pace: Pace) -> bool:
     return pace.speed is not None or pace.rate is not None
 
 
-def _paced(records: Iterator[Record], pace: Pace, summary: Summary, sender: _Sender) -> Iterator[Record]:
+def _paced(
+    records: Iterator[RecordedMessage], pace: Pace, summary: Summary, sender: _Sender
+) -> Iterator[RecordedMessage]:
     """The records, each at its moment. Late is late: the pace is kept from the start, not from the last one."""
     start = time.monotonic()
     first: float | None = None
@@ -112,7 +114,7 @@ class _Sender:
         except KafkaError as error:
             raise unreachable(self._bootstrap, error) from error
 
-    def send(self, record: Record) -> None:
+    def send(self, record: RecordedMessage) -> None:
         self.check()
         key = None if record.key is None else record.key.encode("utf-8", "surrogatepass")
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import IsolationLevel, KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
@@ -13,15 +13,22 @@ from agentmon.contracts.topics import Offsets, Place
 from agentmon.live.client import Connection
 
 
-def beginning_and_end(connection: Connection, partitions: Mapping[str, int]) -> dict[Place, tuple[int, int]]:
-    """For topics with so many partitions: the first offset that Kafka still has, and the next one it will give."""
+def beginning_and_end(
+    connection: Connection, partitions: Mapping[str, int], *, only_committed: bool = False
+) -> dict[Place, tuple[int, int]]:
+    """For topics with so many partitions: the first offset that Kafka still has, and the next one it will give.
+
+    only_committed: the end is the last stable offset instead, where a reader of committed messages ends for now, that
+    of the first open transaction where there is one.
+    """
+    isolation = IsolationLevel.READ_COMMITTED if only_committed else IsolationLevel.READ_UNCOMMITTED
     places = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
     if not places:
         return {}
     begins, ends = connection.ask(
         lambda client: (
             client.list_partition_offsets(dict.fromkeys(places, OffsetSpec.EARLIEST)),
-            client.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST)),
+            client.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST), isolation),
         )
     )
     return {(place.topic, place.partition): (begins[place].offset, ends[place].offset) for place in places}
@@ -35,8 +42,9 @@ def newest_times(connection: Connection, partitions: Mapping[str, int]) -> dict[
     places = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
     if not places:
         return {}
-    told = connection.ask(lambda client: client.list_partition_offsets(dict.fromkeys(places, OffsetSpec.MAX_TIMESTAMP)))
-    return {(at.topic, at.partition): found.timestamp / 1000 for at, found in told.items() if found.timestamp >= 0}
+    wanted = dict.fromkeys(places, OffsetSpec.MAX_TIMESTAMP)
+    newest = connection.ask(lambda client: client.list_partition_offsets(wanted))
+    return {(at.topic, at.partition): entry.timestamp / 1000 for at, entry in newest.items() if entry.timestamp >= 0}
 
 
 def commit_group(connection: Connection, group: str, offsets: Mapping[Place, int]) -> None:
@@ -50,8 +58,8 @@ def commit_group(connection: Connection, group: str, offsets: Mapping[Place, int
 
 def committed(connection: Connection, group: str) -> Offsets:
     """How far a group has come: the next offset to read of each partition that it has noted."""
-    told = connection.ask(lambda client: client.list_group_offsets([group]))
-    return {(place.topic, place.partition): noted.offset for place, noted in told.get(group, {}).items()}
+    groups = connection.ask(lambda client: client.list_group_offsets([group]))
+    return {(place.topic, place.partition): noted.offset for place, noted in groups.get(group, {}).items()}
 
 
 def _commit(client: KafkaAdminClient, group: str, wanted: dict[TopicPartition, OffsetAndMetadata]) -> None:

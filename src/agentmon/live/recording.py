@@ -23,7 +23,7 @@ class RecordingError(AgentmonError):
 
 
 @dataclass(frozen=True)
-class Record:
+class RecordedMessage:
     """One message of a recording."""
 
     topic: str
@@ -57,7 +57,7 @@ class Summary:
         return moment if moment is not None and self.span[0] <= moment <= self.span[1] else None
 
 
-def read(path: Path) -> Iterator[Record]:
+def read(path: Path) -> Iterator[RecordedMessage]:
     """The records of a .jsonl or .jsonl.gz file. Raises RecordingError at the first line that is none."""
     number = 0
     try:
@@ -174,15 +174,15 @@ def _open(path: Path) -> TextIO:
     return path.open(encoding="utf-8")
 
 
-def _parse(path: Path, number: int, line: str) -> Record:
+def _parse(path: Path, number: int, line: str) -> RecordedMessage:
     try:
-        told = json.loads(line)
+        fields = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise RecordingError(f"{path}, line {number}: not JSON ({error}); nothing was sent") from error
-    if not isinstance(told, dict) or not isinstance(told.get("topic"), str) or "value" not in told:
+    if not isinstance(fields, dict) or not isinstance(fields.get("topic"), str) or "value" not in fields:
         wanted = '{"topic": text, "key": text or null, "value": …}'
         raise RecordingError(f"{path}, line {number}: not a record, which is {wanted}; nothing was sent")
-    key = told.get("key")
+    key = fields.get("key")
     if key is not None and not isinstance(key, str):
         raise RecordingError(f"{path}, line {number}: the key is no text; nothing was sent")
-    return Record(told["topic"], key, told["value"])
+    return RecordedMessage(fields["topic"], key, fields["value"])

@@ -1,4 +1,4 @@
-"""Which offsets really have a record, and when the oldest unread one was sent: read from Kafka, without a group."""
+"""Which offsets have a committed record, and when the oldest unread one was sent: read from Kafka, without a group."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
 from agentmon.contracts.topics import Place
 from agentmon.live.client import open_consumer, set_up_logging, unreachable
@@ -21,33 +21,40 @@ _POLL_MS = 200
 
 
 def records_within(settings: Settings, place: Place, ranges: Ranges, timeout_s: float) -> tuple[Ranges, Ranges]:
-    """(offsets of `ranges` that have a record, ranges that could be read in time); ranges are [start, end), in order.
+    """(offsets of `ranges` that have a record, the part of `ranges` that was read); ranges are [start, end), in order.
 
-    Messages of transactions that were aborted count: the job reads them too. Raises KafkaUnreachable.
+    No record: markers, messages of aborted transactions, what compaction removed. Reading ends after `timeout_s`, and
+    at the first open transaction: whether its messages are records is not decided. Raises KafkaUnreachable.
     """
-    found: Ranges = []
+    records: Ranges = []
     read: Ranges = []
     end_of_time = time.monotonic() + timeout_s
+    if timeout_s <= 0:
+        return records, read
     with _consumer(settings) as consumer:
         partition = TopicPartition(*place)
         consumer.assign([partition])
         at: int | None = None
-        for start, end in ranges:
+        for start, end in _common(ranges, [(0, _stable_end(consumer, partition, timeout_s))]):
             if at is None or start > at + _NEAR:
                 consumer.seek(partition, start)
                 at = start
             while at < end and time.monotonic() < end_of_time:
                 for record in consumer.poll(_POLL_MS).get(partition, []):
-                    _add(found, record.offset)
-                at = consumer.position(partition)
+                    _add(records, record.offset)
+                at = consumer.position(partition)  # also past offsets that poll() has no record for
+            if at > start:
+                read.append((start, min(at, end)))
             if at < end:
                 break
-            read.append((start, end))
-    return _common(found, read), read
+    return _common(records, read), read
 
 
 def sent_at(settings: Settings, positions: Mapping[Place, int], timeout_s: float = 3.0) -> float | None:
-    """When the oldest record at these positions was sent, seconds since 1970; None where none is there in time."""
+    """When the oldest committed record at or after these positions was sent, seconds since 1970.
+
+    None where none is there, or does not come in time. Raises KafkaUnreachable.
+    """
     oldest: dict[Place, float] = {}
     with _consumer(settings) as consumer:
         end_of_time = time.monotonic() + timeout_s
@@ -68,7 +75,7 @@ def _consumer(settings: Settings) -> Iterator[KafkaConsumer]:
     set_up_logging(settings)
     try:
         consumer = open_consumer(
-            settings, isolation_level="read_uncommitted", auto_offset_reset="earliest",
+            settings, auto_offset_reset="earliest",
             check_crcs=False, request_timeout_ms=10_000, bootstrap_timeout_ms=10_000,
         )  # fmt: skip
     except (KafkaError, OSError) as error:
@@ -81,6 +88,17 @@ def _consumer(settings: Settings) -> Iterator[KafkaConsumer]:
         consumer.close()
 
 
+def _stable_end(consumer: KafkaConsumer, partition: TopicPartition, timeout_s: float) -> int:
+    """Kafka's last stable offset: the first one that a reader of committed messages gets no further than.
+
+    0 where Kafka does not answer in time.
+    """
+    try:
+        return int(consumer.end_offsets([partition], timeout_ms=timeout_s * 1000)[partition])
+    except KafkaTimeoutError:
+        return 0
+
+
 def _add(ranges: Ranges, offset: int) -> None:
     if ranges and ranges[-1][1] == offset:
         ranges[-1] = (ranges[-1][0], offset + 1)
@@ -88,14 +106,14 @@ def _add(ranges: Ranges, offset: int) -> None:
         ranges.append((offset, offset + 1))
 
 
-def _common(found: Ranges, wanted: Ranges) -> Ranges:
-    """What of `found` lies in `wanted`; both in order."""
+def _common(ranges: Ranges, wanted: Ranges) -> Ranges:
+    """The parts of `ranges` that lie in `wanted`; both in order."""
     common, at = [], 0
     for start, end in wanted:
-        while at < len(found) and found[at][1] <= start:
+        while at < len(ranges) and ranges[at][1] <= start:
             at += 1
         look = at
-        while look < len(found) and found[look][0] < end:
-            common.append((max(start, found[look][0]), min(end, found[look][1])))
+        while look < len(ranges) and ranges[look][0] < end:
+            common.append((max(start, ranges[look][0]), min(end, ranges[look][1])))
             look += 1
     return common

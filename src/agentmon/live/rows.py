@@ -1,6 +1,6 @@
 """Live rows of agent.* and live figures of agent.monitor.frontend, straight from Kafka: the reader of every screen.
 
-Without a group, so that two screens both see all. A Kafka that goes away is waited for; positions are kept, so that
+Committed messages only. Without a group, so that two screens both see all. A Kafka that goes away is waited for; positions are kept, so that
 nothing is left out when it is back. A reader that can't keep up skips ahead and says by how much.
 """
 
@@ -115,9 +115,9 @@ class LiveReader:
                 self._join(consumer)
                 topics_at = now
                 self._deliver(Received())
-            found = consumer.poll(_POLL_MS) if self._joined else self._wait()
-            if found:
-                self._deliver(self._received(consumer, found))
+            polled = consumer.poll(_POLL_MS) if self._joined else self._wait()
+            if polled:
+                self._deliver(self._received(consumer, polled))
             elif now - knocked_at > _KNOCK_EVERY_S:
                 knock(self._settings.bootstrap)  # a consumer whose broker is gone just says nothing
                 knocked_at = now
@@ -160,33 +160,44 @@ class LiveReader:
         if skipped:
             self._deliver(Received(skipped=skipped))
 
-    def _received(self, consumer: KafkaConsumer, found: Mapping[TopicPartition, list[Any]]) -> Received:
-        got = Received()
+    def _received(self, consumer: KafkaConsumer, polled: Mapping[TopicPartition, list[Any]]) -> Received:
+        received = Received()
         taken = datetime.now(UTC)
-        for place, records in found.items():
+        for place, records in polled.items():
             for record in records:
                 if place.topic == FRONTEND:
                     figure = figure_of(record.value)
                     if figure is None:
-                        got.dropped += 1
+                        received.dropped += 1
                     else:
-                        got.figures.append(figure)
+                        received.figures.append(figure)
                 else:
-                    got.rows.append(self._row(record, taken))
+                    received.rows.append(self._row(record, taken))
             self._positions[place.topic, place.partition] = records[-1].offset + 1
-            end = consumer.highwater(place) or 0
-            if end - records[-1].offset > FALLEN_BEHIND:
-                got.skipped += end - CATCH_UP - records[-1].offset - 1
-                consumer.seek(place, end - CATCH_UP)
+            received.skipped += _skip(consumer, place, records[-1].offset)
         # Kafka hands over one partition after the other; a person reads in the order of sending.
-        got.rows.sort(key=lambda row: row["kafka_timestamp"] or taken)
-        return got
+        received.rows.sort(key=lambda row: row["kafka_timestamp"] or taken)
+        return received
 
     def _row(self, record: Any, taken: datetime) -> dict[str, Any]:
         return read(
             record.value, key=record.key, topic=record.topic, partition=record.partition, offset=record.offset,
             kafka_timestamp=moment_of(record.timestamp), ingest_time=taken, limits=self._limits, headers=record.headers or (),
         )  # fmt: skip
+
+
+def _skip(consumer: KafkaConsumer, place: TopicPartition, last: int) -> int:
+    """Move a reader that has fallen behind to the newest committed messages; how many offsets after `last` that skips.
+
+    What lies behind an open transaction is not skipped: no reader gets it yet.
+    """
+    if (consumer.highwater(place) or 0) - last <= FALLEN_BEHIND:
+        return 0
+    end = consumer.end_offsets([place])[place]
+    if end - last <= FALLEN_BEHIND:
+        return 0
+    consumer.seek(place, end - CATCH_UP)
+    return int(end - CATCH_UP - last - 1)
 
 
 def moment_of(timestamp_ms: int) -> datetime | None:

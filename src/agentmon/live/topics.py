@@ -63,10 +63,10 @@ def wanted_topics(path: Path | None = None) -> list[TopicSpec]:
     """The topics of conf/topics.json. Raises SettingError where it can't be read."""
     path = path or topics_file()
     try:
-        told = json.loads(path.read_text())
+        topics = json.loads(path.read_text())
         return [
             TopicSpec(name, int(t["partitions"]), int(t["replication_factor"]), dict(t.get("configs", {})))
-            for name, t in told.items()
+            for name, t in topics.items()
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SettingError(f"{path} can't be read as topics ({error}): restore it with git checkout") from error
@@ -150,8 +150,8 @@ def _create(client: KafkaAdminClient, specs: list[TopicSpec]) -> None:
 
 def _configs(client: KafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    told = client.describe_configs(resources, config_filter="all")
+    described = client.describe_configs(resources, config_filter="all")
     return {
         name: {key: str(entry["value"]) for key, entry in configs.items()}
-        for name, configs in told.get("topic", {}).items()
+        for name, configs in described.get("topic", {}).items()
     }

@@ -21,7 +21,7 @@ REMAINS_SECONDS = 5.0
 SCRIPT = "jobs/streaming/monitor.py"
 
 
-class Job:
+class JobProcess:
     """The job of one AGENTMON_HOME. It tells how it is in job.json; who started which process is in submit.json."""
 
     def __init__(self, settings: Settings) -> None:

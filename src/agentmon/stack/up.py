@@ -14,7 +14,7 @@ from agentmon.stack import home
 from agentmon.stack.addresses import parse_bootstrap
 from agentmon.stack.broker import Broker
 from agentmon.stack.choice import Choice, Kind, carry_out, choose
-from agentmon.stack.job import Job
+from agentmon.stack.job import JobProcess
 
 #: Takes what is to be told, a line at a time.
 Say = Callable[[str], None]
@@ -25,7 +25,7 @@ def up(settings: Settings, say: Say, job_flags: Sequence[str] = ()) -> None:
     home.check_space(settings)
     with home.locked(settings):
         choice = choose(settings)
-        job = Job(settings)
+        job = JobProcess(settings)
         _check_same_kafka(job, choice)
         # The broker first, and alone: publishers wait for it, and two JVMs that start at once take twice as long each.
         _say_broker(settings, choice, carry_out(settings, choice), say)
@@ -39,7 +39,7 @@ def down(settings: Settings, say: Say) -> None:
         say(f"nothing runs for {settings.home}")
         return
     with home.locked(settings):
-        say("job: stopped" if Job(settings).stop() else "job: was not running")
+        say("job: stopped" if JobProcess(settings).stop() else "job: was not running")
         broker = Broker(settings)
         external = broker.bootstrap() if not broker.is_embedded() else None
         stopped = broker.stop()
@@ -51,7 +51,7 @@ def down(settings: Settings, say: Say) -> None:
 
 def is_up(settings: Settings) -> list[str]:
     """What runs for this home, in words; nothing where nothing does."""
-    broker, job = Broker(settings), Job(settings)
+    broker, job = Broker(settings), JobProcess(settings)
     running = []
     if broker.process() is not None:
         running.append(f"the broker at {broker.bootstrap()}")
@@ -75,7 +75,7 @@ def compose(*arguments: str) -> None:
         raise StackError(f"docker compose failed ({reason}): see that Docker runs, or leave out --docker")
 
 
-def _check_same_kafka(job: Job, choice: Choice) -> None:
+def _check_same_kafka(job: JobProcess, choice: Choice) -> None:
     told = job.told().get("bootstrap")
     if not told or (job.process() is None and not job.is_foreign()):
         return
@@ -107,7 +107,7 @@ def _have_topics(settings: Settings, say: Say) -> None:
 
 
 @contextmanager
-def _job_beside(job: Job, choice: Choice, say: Say, flags: Sequence[str]) -> Iterator[None]:
+def _job_beside(job: JobProcess, choice: Choice, say: Say, flags: Sequence[str]) -> Iterator[None]:
     """Have the job; topics are made while its JVM starts, which takes longest."""
     if job.end_remains():
         say("job: ended what a killed job had left behind")
