@@ -15,7 +15,7 @@ from agentmon.live.client import Connection, client_config
 from agentmon.live.topics import describe
 from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, Range, now
-from agentmon.stream.columns import read_batch
+from agentmon.stream.parse import read_batch
 from agentmon.stream.repeats import move_repeats
 from agentmon.stream.source import read_ranges
 from agentmon.stream.store import Store

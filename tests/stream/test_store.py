@@ -20,7 +20,7 @@ from agentmon.live.topics import describe
 from agentmon.settings import Settings
 from agentmon.stream import files
 from agentmon.stream.batch import Batch, Range, now
-from agentmon.stream.columns import read_batch
+from agentmon.stream.parse import read_batch
 from agentmon.stream.resume import unsealed_batch
 from agentmon.stream.source import read_ranges
 from agentmon.stream.store import Store

@@ -155,3 +155,9 @@ def test_updates_are_the_newest_rows_of_each_agent_in_order() -> None:
     assert [m["id"] for _, m in told] == ["id:0:99", "id:0:7", "id:0:8", "id:0:9"]
     assert told[0][1]["type"] == "thought_update"
     assert told[-1][1]["data"]["timestamp"] == at(9).timestamp()
+
+
+def test_updates_open_a_context_that_every_reader_takes() -> None:
+    contexts = ['{"a": 1.5}', '{"a": NaN}', '{"a": 1e400}', "7"]
+    updates = row_updates(parsed(*(action(n, offset=n, context=text) for n, text in enumerate(contexts))), 9)
+    assert [update["data"]["context"] for _, update in updates] == [{"a": 1.5}, '{"a": NaN}', '{"a": 1e400}', 7]

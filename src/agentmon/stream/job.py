@@ -32,12 +32,12 @@ from agentmon.live.frontend import FrontendPublisher
 from agentmon.live.topics import wanted_topics
 from agentmon.settings import Settings
 from agentmon.stream.batch import Batch, Range, now
-from agentmon.stream.columns import read_batch
 from agentmon.stream.compact import Compactor
 from agentmon.stream.kafka import KafkaView
 from agentmon.stream.kept import kept_rows, rows_in
 from agentmon.stream.locks import FileLock, hold_alone
 from agentmon.stream.monitor import NAME, MonitorQuery
+from agentmon.stream.parse import read_batch
 from agentmon.stream.parsed import joined
 from agentmon.stream.progress import Listener, ProgressFile
 from agentmon.stream.repeats import move_repeats

@@ -14,8 +14,8 @@ import traceback
 from agentmon.errors import AgentmonError
 from agentmon.live.fetcher import Fetcher
 from agentmon.settings import Settings
-from agentmon.stream.columns import Reader
 from agentmon.stream.handover import receive, send
+from agentmon.stream.parse import Parser, as_messages
 from agentmon.stream.reading import Piece, Request, Start
 
 
@@ -41,8 +41,8 @@ def serve(driver: socket.socket) -> None:
 def _answer(request: Request, settings: Settings, fetcher: Fetcher, driver: socket.socket) -> None:
     try:
         fetched = fetcher.read(request.ends, lambda: _is_over(driver))
-        reader = Reader.of(settings, request.topic_ids, request.ingest_time)
-        rows = {name: table for name, table in reader.read(fetched.messages).items() if table.num_rows}
+        parser = Parser.of(settings, request.topic_ids, request.ingest_time)
+        rows = {name: table for name, table in parser.parse(as_messages(fetched.messages)).items() if table.num_rows}
         send(driver, Piece(dict(fetcher.position), tuple(rows), fetched.is_full), list(rows.values()))
     except AgentmonError as error:
         send(driver, error)
