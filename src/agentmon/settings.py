@@ -146,7 +146,11 @@ class Settings:
     kafka_ssl_certfile: str | None = _setting("KAFKA_SSL_CERTFILE", None, _text, "a PEM file", "our certificate")
     kafka_ssl_keyfile: str | None = _setting("KAFKA_SSL_KEYFILE", None, _text, "a PEM file", "our private key")
     monitor_interval_s: float = _setting(
-        "AGENT_MONITOR_INTERVAL", 1.0, _positive, "seconds > 0", "how often the job takes a micro-batch: rows and figures are published and committed"
+        "AGENT_MONITOR_INTERVAL",
+        1.0,
+        _positive,
+        "seconds > 0",
+        "how often the job takes a micro-batch: rows and figures are published and committed",
     )
     metrics_interval_s: float = _setting(
         "AGENT_METRICS_INTERVAL", 30.0, _positive, "seconds > 0", "how often a publisher reports its process"

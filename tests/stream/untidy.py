@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 INGEST_TIME = datetime(2026, 11, 1, 12, 0, 0, 123456, tzinfo=UTC)
 MAX_DEPTH = 5
-MAX_BYTES = 2000
+MAX_BYTES = 8000
 
 TEXT_FIELDS = (
     "type", "tool", "name", "action", "result", "error", "reasoning", "thought", "learning_trend", "agent_id",
@@ -44,14 +44,16 @@ _TOPICS = ("agent.actions", "agent.thoughts", "agent.learning", "agent.metrics",
 _ODD_NUMBERS = (
     "0", "-0", "-0.0", "0.0", "1", "1.0", "1.5", "-1", "1E5", "1e-7", "0.001", "9999999.9", "1e7", "1.0e+22",
     "5e-324", "1e400", "-1e400", "9223372036854775807", "9223372036854775808", "-9223372036854775808", "9.3e18",
-    "1" * 40, "1" * 1000, "1." + "1" * 999, "0." + "1" * 1000, "-0." + "1" * 1000, "1e" + "0" * 998 + "1", "NaN",
-    "Infinity", "-Infinity", "+Infinity", "+INF", "-INF",
+    "-9223372036854775809", "18446744073709551616", "1" * 40, "1" * 309, "1" * 310, "1" * 399, "1" * 400, "1" * 4300,
+    "1" * 4301, "-" + "1" * 4301, "1" * 6000, "1." + "1" * 999, "0." + "1" * 5000, "-0." + "1" * 1000, "1e308", "1e309",
+    "-0e3", "0e999", "1e" + "0" * 998 + "1", "1" * 600 + "." + "1" * 600, "1" * 600 + "e" + "0" * 600,
+    "0." + "0" * 400 + "1e500", "1E+" + "0" * 30 + "400", "NaN", "Infinity", "-Infinity", "+Infinity", "+INF", "-INF",
 )  # fmt: skip
 _NOT_JSON = (
     "INF", "-NaN", "+NaN", "+1", "01", "-01", "1.", ".5", "1e", "1e+", "-", "--1", "-+INF", "+-INF", "+INFx", "NaNx",
     "truex", "True", "nul", "'a'", "0x10", "1_0", "1d", "[1,]", "[,1]", '{"a":1,}', "{a:1}", '{"a" 1}', '"\x01"',
-    '"\n"', '"\\x"', '"\\u12"', '"\\u+123"', '"abc', "[", "{", "]", "/*x*/1", "1 #x", "1" * 1001, "1." + "1" * 1000,
-    "0." + "1" * 1001, "1" * 600 + "." + "1" * 600, "1" * 600 + "e" + "0" * 600, "\ufeff1", "\xa01", "\x0b1", "1\x0c",
+    '"\n"', '"\\x"', '"\\u12"', '"\\u+123"', '"abc', "[", "{", "]", "/*x*/1", "1 #x", "0" + "1" * 5000, "1" * 5000 + ".",
+    "\ufeff1", "\xa01", "\x0b1", "1\x0c", '"\\"\\"\\"', "[+INF", "+Inf", "INFINITY", "[-INF,]",
 )  # fmt: skip
 _NUMBER_TEXTS = (
     "5", " 5 ", "-5.5", "+5", "5.", ".5", "1e3", "1E-3", "1e400", "9223372036854775808", "NaN", "Infinity",
@@ -174,7 +176,7 @@ _anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_any_text | _anybody, inner, max_size=5),
     max_leaves=8,
 )
-_tidy = st.tuples(_anything, st.booleans()).map(lambda told: json.dumps(told[0], ensure_ascii=told[1]))
+_tidy = st.tuples(_anything, st.booleans()).map(lambda drawn: json.dumps(drawn[0], ensure_ascii=drawn[1]))
 _texts = _weighted((24, _surrounded), (4, _tidy), (3, _broken), (1, _cut), (3, _no_object), (1, _too_large))
 _utf8 = _texts.map(lambda text: text.encode("utf-8", "surrogatepass"))
 _bytes = st.one_of(

@@ -9,6 +9,7 @@ from typing import Any
 
 from agentmon.contracts.values import number
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Message times before this are taken for a clock that was never set.
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 #: From here on a time in numbers is microseconds or milliseconds; below, seconds.
@@ -22,9 +23,8 @@ ISO_TIME = (
     r"([Zz]|(?P<sign>[+-])(?!18:?0*[1-9])(?P<hours>0\d|1[0-8]):?(?P<minutes>[0-5]\d))?)?"
 )
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_EARLIEST_US = (EARLIEST - _EPOCH) // _MICROSECOND
+_EARLIEST_US = (EARLIEST - EPOCH) // _MICROSECOND
 _ISO = re.compile(ISO_TIME, re.ASCII)
 
 
@@ -51,25 +51,25 @@ def received_at(kafka_timestamp: datetime | None, ingest_time: datetime, max_ahe
 
 def event_time(value: Any, received: datetime, max_ahead_s: float) -> tuple[datetime, str]:
     """(event_time, time_source) of a message that says `value`, received at a time that can be trusted."""
-    told = microseconds(value)
-    if told is None:
+    us = microseconds(value)
+    if us is None:
         return received, "kafka"
-    latest = (received + timedelta(seconds=max_ahead_s) - _EPOCH) // _MICROSECOND
-    if _EARLIEST_US <= told <= latest:
-        return _EPOCH + timedelta(microseconds=told), "message"
+    latest = (received + timedelta(seconds=max_ahead_s) - EPOCH) // _MICROSECOND
+    if _EARLIEST_US <= us <= latest:
+        return EPOCH + timedelta(microseconds=us), "message"
     return received, "clamped"
 
 
 def _iso_microseconds(value: str) -> int | None:
-    found = _ISO.fullmatch(value)
-    if not found:
+    match = _ISO.fullmatch(value)
+    if not match:
         return None
-    part = found.groupdict(default="")
+    part = match.groupdict(default="")
     names = ("year", "month", "day", "hour", "minute", "second")
     try:
         moment = datetime(*(int(part[name] or 0) for name in names), tzinfo=UTC)  # type: ignore[misc, arg-type]
     except ValueError:  # 30 February, 25:00
         return None
     offset = int(part["hours"] or 0) * 60 + int(part["minutes"] or 0)
-    us = (moment - _EPOCH) // _MICROSECOND + int(part["fraction"][:6].ljust(6, "0"))
+    us = (moment - EPOCH) // _MICROSECOND + int(part["fraction"][:6].ljust(6, "0"))
     return us + (offset if part["sign"] == "-" else -offset) * 60_000_000

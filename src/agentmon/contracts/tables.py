@@ -7,13 +7,22 @@ Columns are added, never renamed or retyped.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+#: How a message's field fills the column of its name: number a double, count a whole number, null where it holds none;
+#: text and json a string's content, any other JSON as it came. json says that it is mostly no string: a reader of many
+#: messages leaves it undecoded.
+Kind = Literal["text", "json", "number", "count"]
 
 
 @dataclass(frozen=True)
 class Column:
+    """One column of a table; `kind` is None where no field fills it, or contracts/message.py has a rule of its own."""
+
     name: str
     type: str
     comment: str
+    kind: Kind | None = None
 
 
 @dataclass(frozen=True)
@@ -108,19 +117,19 @@ ACTIONS = _rows(
     "What agents did: one row per finished action (tool call)",
     (
         Column("tool", "string", "Name of the tool"),
-        Column("action", "string", "What was done with it"),
+        Column("action", "string", "What was done with it", "text"),
         Column("success", "boolean", "Outcome: what the message says, else reward > 0, else null (unknown)"),
-        Column("reward", "double", "Reward of this action"),
-        Column("duration_ms", "double", "How long it took, milliseconds"),
-        Column("result", "string", "What came out, as text or JSON"),
-        Column("error", "string", "What went wrong, as text or JSON; null or empty where nothing did"),
-        Column("reasoning", "string", "Why the agent did it"),
-        Column("context", "string", "Arguments and circumstances, JSON text"),
-        Column("action_id", "string", "The producer's own count; restarts with its process and is no identity"),
-        Column("span_id", "string", "Ties the action to the action_started event that announced it"),
-        Column("input_tokens", "bigint", "Tokens read by the model"),
-        Column("output_tokens", "bigint", "Tokens written by the model"),
-        Column("cost_usd", "double", "Cost, US dollars"),
+        Column("reward", "double", "Reward of this action", "number"),
+        Column("duration_ms", "double", "How long it took, milliseconds", "number"),
+        Column("result", "string", "What came out: text, or JSON as it came"),
+        Column("error", "string", "What went wrong: text, or JSON as it came; null or empty where nothing did", "text"),
+        Column("reasoning", "string", "Why the agent did it", "text"),
+        Column("context", "string", "Arguments and circumstances: JSON as it came", "json"),
+        Column("action_id", "string", "The producer's own count; restarts with its process and is no identity", "text"),
+        Column("span_id", "string", "Ties the action to the action_started event that announced it", "text"),
+        Column("input_tokens", "bigint", "Tokens read by the model", "count"),
+        Column("output_tokens", "bigint", "Tokens written by the model", "count"),
+        Column("cost_usd", "double", "Cost, US dollars", "number"),
     ),
     "SELECT tool, count(*) AS n, avg(success::INT) AS success_rate FROM actions GROUP BY tool ORDER BY n DESC",
 )
@@ -128,10 +137,12 @@ THOUGHTS = _rows(
     "thoughts",
     "What agents thought: one row per thought",
     (
-        Column("thought", "string", "The thought"),
-        Column("confidence", "double", "The agent's own confidence, where it states one"),
-        Column("context", "string", "Circumstances, JSON text"),
-        Column("thought_id", "string", "The producer's own count; restarts with its process and is no identity"),
+        Column("thought", "string", "The thought", "text"),
+        Column("confidence", "double", "The agent's own confidence, where it states one", "number"),
+        Column("context", "string", "Circumstances: JSON as it came", "json"),
+        Column(
+            "thought_id", "string", "The producer's own count; restarts with its process and is no identity", "text"
+        ),
     ),
     "SELECT event_time, agent_id, thought FROM thoughts WHERE thought ILIKE '%refund%' ORDER BY event_time DESC LIMIT 20",
 )
@@ -140,12 +151,12 @@ LEARNING = _rows(
     "What agents learned: rewards and learning progress",
     (
         Column("tool", "string", "What was rewarded"),
-        Column("reward", "double", "Reward of its own; null in a progress report"),
+        Column("reward", "double", "Reward of its own; null in a progress report", "number"),
         Column("total_events", "bigint", "Progress report: events seen by the producer"),
         Column("success_rate", "double", "Progress report: fraction of successes, as the producer counts"),
         Column("avg_reward", "double", "Progress report: mean reward, as the producer counts"),
         Column("learning_trend", "string", "Progress report: trend, as the producer sees it"),
-        Column("data", "string", "Progress report: all of it, JSON text"),
+        Column("data", "string", "Progress report: all of it, JSON as it came", "json"),
     ),
     "SELECT agent_id, avg(reward) AS mean_reward, count(reward) AS rewards FROM learning GROUP BY agent_id",
 )
@@ -154,15 +165,15 @@ METRICS = _rows(
     "What agents measured about themselves",
     (
         Column("metrics", "map<string,double>", "Name → number; what isn't a number stays in payload"),
-        Column("action_count", "bigint", "The producer's own count of actions"),
-        Column("thought_count", "bigint", "The producer's own count of thoughts"),
+        Column("action_count", "bigint", "The producer's own count of actions", "count"),
+        Column("thought_count", "bigint", "The producer's own count of thoughts", "count"),
     ),
     "SELECT event_time, agent_id, metrics['memory_bytes'] AS memory_bytes FROM metrics ORDER BY event_time DESC LIMIT 20",
 )
 EVENTS = _rows(
     "events",
     "Everything else on agent.*: action_started, agent.rl.vectorized, agent.tasks, and any later topic",
-    (Column("type", "string", "The message's type, where it has one"),),
+    (Column("type", "string", "The message's type, where it has one", "text"),),
     "SELECT kafka_topic, type, count(*) AS n FROM events GROUP BY ALL ORDER BY n DESC",
 )
 QUARANTINE = _rows(

@@ -6,10 +6,8 @@ import math
 import re
 from typing import Any
 
-from agentmon.contracts.json_text import as_text
-
 # ASCII only: Python's float() would also take 1_000 and digits of other scripts.
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -50,6 +48,6 @@ def truth(value: Any) -> bool | None:
     >>> truth(True), truth(" FALSE "), truth(1), truth("yes")
     (True, False, True, None)
     """
-    if value is None or type(value) is bool:
+    if type(value) is bool:
         return value
-    return _TRUTHS.get((as_text(value) or "").strip(" ").lower())
+    return _TRUTHS.get(str(value).strip(" ").lower()) if isinstance(value, (int, str)) else None
