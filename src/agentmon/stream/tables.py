@@ -15,6 +15,7 @@ from deltalake import (
     CommitProperties,
     DeltaTable,
     Field,
+    PostCommitHookProperties,
     Schema,
     Transaction,
     WriterProperties,
@@ -23,7 +24,7 @@ from deltalake import (
 from deltalake.transaction import AddAction
 from pyarrow.fs import FileSystem
 
-from agentmon.contracts.tables import MESSAGE_TABLES, TABLES, Table
+from agentmon.contracts.tables import FORMER_PROPERTIES, MESSAGE_TABLES, TABLES, Table
 from agentmon.lake.files import is_local, local_path
 from agentmon.stream.batch import Batch
 from agentmon.stream.files import LONGEST_BOUND, ROW_GROUP_ROWS, filesystem_of, remove, write_files
@@ -35,6 +36,8 @@ PARQUET = WriterProperties(
 )
 #: Version of Delta's protocol that asks nothing of a writer but what its properties say; later ones have constraints, and more.
 _PLAIN_WRITER = 2
+#: Commits between two checkpoints where a table doesn't say: deltalake's.
+_DELTAS_INTERVAL = 100
 #: Of whole numbers and times, which this encoding keeps small: a dictionary is a second page to read.
 _DIFFERENCES = frozenset(("int", "bigint", "timestamp"))
 
@@ -106,6 +109,8 @@ class Appender:
         self._table = DeltaTable(_place(lake, table.name))
         self._schema = pa.schema(self._table.schema().to_arrow())
         self._files = _files(self._table, lake, table)
+        configured = self._table.metadata().configuration
+        self._checkpoint_interval = int(configured.get("delta.checkpointInterval", _DELTAS_INTERVAL))
 
     def append(self, rows: pa.Table, batch: Batch) -> None:
         """Add rows as the batch's transaction; nothing if the table has it already.
@@ -137,6 +142,7 @@ class Appender:
                 mode="append",
                 writer_properties=self._properties,
                 commit_properties=properties,
+                post_commithook_properties=self._hooks(),
             )
         else:
             self._table.create_write_transaction(
@@ -145,6 +151,7 @@ class Appender:
                 schema=self._table.schema(),
                 partition_by=[self._kind.partition],
                 commit_properties=properties,
+                post_commithook_properties=self._hooks(),
             )
             self._table.update_incremental()
 
@@ -157,6 +164,14 @@ class Appender:
         """Whether the batch's transaction is in the table."""
         version = self._table.transaction_version(batch.query_id)
         return version is not None and version >= batch.batch_id
+
+    def _hooks(self) -> PostCommitHookProperties:
+        """The log is cleaned with each checkpoint, as Delta's own writer does it.
+
+        deltalake does it with each commit, and looks at all files of the log for it: 40 ms where it has an hour of them.
+        """
+        due = (self._table.version() + 2) % self._checkpoint_interval == 0
+        return PostCommitHookProperties(cleanup_expired_logs=None if due else False)
 
     def _fitted(self, rows: pa.Table, batch: Batch) -> pa.Table:
         constants = {"query_id": batch.query_id, "batch_id": batch.batch_id}
@@ -184,11 +199,12 @@ def _place(lake: str, table: str) -> str:
 
 
 def _bring_up(there: DeltaTable, table: Table) -> None:
-    """To today's columns and properties; a property that somebody set is left as it is."""
+    """To today's columns and properties; a property that somebody set to a value of their own is left as it is."""
     have = {field.name.lower() for field in there.schema().fields}
     missing: list[Field] = [field for field in schema_of(table).fields if field.name.lower() not in have]
     if missing:
         there.alter.add_columns(missing)
-    unset = table.properties.keys() - there.metadata().configuration.keys()
-    if unset:
-        there.alter.set_table_properties({name: table.properties[name] for name in unset})
+    stands = there.metadata().configuration
+    ours = {name for name in table.properties if stands.get(name) in (None, FORMER_PROPERTIES.get(name))}
+    if ours:
+        there.alter.set_table_properties({name: table.properties[name] for name in ours})
