@@ -9,6 +9,7 @@ by now among them. The tables of messages, which `status` does not read, stay em
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from zlib import crc32
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable, write_deltalake
+import pyarrow.parquet as pq
+from deltalake import write_deltalake
 
 from agentmon.contracts.message import Limits, read
 from agentmon.contracts.tables import TABLES
@@ -100,11 +102,12 @@ def _moved(table: str, columns: list[str]) -> str:
     moved.append(f"batch_id + nth * {_BLOCK_S} AS batch_id")
     if "session_id" in columns:
         moved.append("session_id || '-' || nth AS session_id")
-    for name in (name for name in columns if name.startswith("recent_")):
-        moved.append(
-            f"list_transform({name}, lambda r: {{'reward': r.reward, 'event_time': r.event_time {earlier}, "
-            f"'kafka_partition': r.kafka_partition, 'kafka_offset': r.kafka_offset + nth * {_BLOCK_S * RATE}}}) AS {name}"
-        )
+    moved += [
+        f"list_transform({name}, lambda r: {{'reward': r.reward, 'event_time': r.event_time {earlier}, "
+        f"'kafka_partition': r.kafka_partition, 'kafka_offset': r.kafka_offset + nth * {_BLOCK_S * RATE}}}) AS {name}"
+        for name in columns
+        if name.startswith("recent_")
+    ]
     if table == "ledger":
         moved += [f"{name} + nth * {_BLOCK_S * RATE} AS {name}" for name in ("start_offset", "end_offset")]
     return _MOVED.format(moved=", ".join(moved), blocks=_BLOCKS)
@@ -174,6 +177,18 @@ def _ledger(rows: pa.Table, moment: datetime) -> pa.Table:
     )
 
 
-def files(lake: Path, table: str) -> int:
-    """How many files the newest version of a table has."""
-    return len(DeltaTable(str(lake / table)).file_uris())
+def commit_times(lake: Path, table: str, count: int = 100) -> list[float]:
+    """Seconds that each of so many further commits of a batch takes, its file's writing included."""
+    newest = max((lake / table).glob("event_date=*/*.parquet"), key=lambda path: path.stat().st_mtime)
+    rows = pq.read_table(newest, partitioning=None)
+    today = pa.array([datetime.now(UTC).date()] * len(rows))
+    rows = rows.append_column("event_date", today)
+    if table != "ledger":
+        rows = rows.drop_columns(["query_id", "batch_id"])
+    appender, took = Appender(str(lake), TABLES[table]), []
+    for number in range(count):
+        one = replace(batch(number), query_id=f"{_RUN}-again-{time.time():.0f}")
+        begun = time.perf_counter()
+        appender.append(rows, one)
+        took.append(time.perf_counter() - begun)
+    return took
