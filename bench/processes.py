@@ -141,7 +141,7 @@ def pss(pid: int) -> int:
 
 def _task_threads(pid: int) -> Iterator[tuple[int, float]]:
     try:
-        tids = os.listdir(f"/proc/{pid}/task")
+        tids = [entry.name for entry in os.scandir(f"/proc/{pid}/task")]
     except OSError:
         return
     for tid in tids:
