@@ -2,7 +2,8 @@
 
 Tasks are the JVM's threads that run them, and the Python workers: children of a `pyspark.daemon` that the JVM starts. The
 driver is its Python process, and the JVM's other threads (planning, compiling, garbage). Threads and workers end and are
-made anew: what an ended one was last seen with still counts, and so do workers that their daemon has waited for.
+made anew: what an ended one was last seen with still counts. (The daemon ignores SIGCHLD, so that the system adds what its
+ended workers took to nobody's times.)
 """
 
 from __future__ import annotations
@@ -72,10 +73,10 @@ class Meter:
     def __init__(self, own: Stack, period_s: float = 0.5) -> None:
         self._own = own
         self._period_s = period_s
+        # CPU seconds that each was last seen with.
         self._threads: dict[tuple[int, int], float] = {}
-        self._jvm: dict[int, float] = {}
+        self._jvms: dict[int, float] = {}
         self._python: dict[int, float] = {}
-        self._daemons: dict[int, float] = {}
         self._workers: dict[int, float] = {}
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -110,20 +111,13 @@ class Meter:
         job = find_job(self._own)
         if job is None:
             return
-        self._jvm |= _cpu_of((job.jvm,))
+        self._jvms |= _cpu_of((job.jvm,))
         self._threads |= {(job.jvm, tid): seconds for tid, seconds in _task_threads(job.jvm)}
-        self._python |= _cpu_of(job.python, reaped=True)
-        workers = _cpu_of(job.workers, reaped=True)
-        daemons = _cpu_of(job.daemons, reaped=True)
-        # Workers that are gone are in what their daemon has waited for; where the daemon is gone, in what was seen of them.
-        if daemons.keys() >= self._daemons.keys():
-            self._workers = workers
-        else:
-            self._workers |= workers
-        self._daemons |= daemons
+        self._python |= _cpu_of(job.python)
+        self._workers |= _cpu_of((*job.daemons, *job.workers))
         threads = sum(self._threads.values())
-        tasks = threads + sum(self._daemons.values()) + sum(self._workers.values())
-        driver = sum(self._jvm.values()) - threads + sum(self._python.values())
+        tasks = threads + sum(self._workers.values())
+        driver = sum(self._jvms.values()) - threads + sum(self._python.values())
         memory = sum(map(pss, job.all)) if with_memory else self._seen[-1].memory
         self._seen.append(Used(time.time(), tasks, driver, memory))
 
@@ -147,17 +141,22 @@ def _task_threads(pid: int) -> Iterator[tuple[int, float]]:
     for tid in tids:
         name, fields = _stat(f"/proc/{pid}/task/{tid}/stat")
         if name.startswith(_TASK_THREADS):
-            yield int(tid), (int(fields[11]) + int(fields[12])) / _TICKS
+            yield int(tid), _seconds(fields)
 
 
-def _cpu_of(pids: tuple[int, ...], *, reaped: bool = False) -> dict[int, float]:
-    """CPU seconds of each process that is there; with those of children that it has waited for, where asked."""
+def _cpu_of(pids: tuple[int, ...]) -> dict[int, float]:
+    """CPU seconds of each process that is there."""
     found = {}
     for pid in pids:
         _, fields = _stat(f"/proc/{pid}/stat")
         if fields:
-            found[pid] = sum(map(int, fields[11 : 15 if reaped else 13])) / _TICKS
+            found[pid] = _seconds(fields)
     return found
+
+
+def _seconds(fields: list[str]) -> float:
+    """User and system time, of the fields of `_stat`."""
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _stat(path: str) -> tuple[str, list[str]]:
