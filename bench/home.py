@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -22,6 +23,9 @@ from agentmon.settings import Settings
 from agentmon.stack.addresses import LOOPBACK, free_port
 from agentmon.stack.broker import Broker
 from agentmon.stack.job import JobProcess
+
+#: (figure, what was measured, goal)
+Line = tuple[str, Any, str]
 
 
 class Stack:

@@ -168,5 +168,17 @@ def test_what_executors_import_is_light() -> None:
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     imported = set(ran.stdout.split())
     assert {name.partition(".")[0] for name in imported}.isdisjoint({"pyspark", "py4j", "kafka"})
-    driver = {"commit", "compact", "figures", "job", "kafka", "publishing", "query", "resume", "run", "source", "tables"}
+    driver = {
+        "commit",
+        "compact",
+        "figures",
+        "job",
+        "kafka",
+        "publishing",
+        "query",
+        "resume",
+        "run",
+        "source",
+        "tables",
+    }
     assert imported.isdisjoint({f"agentmon.stream.{name}" for name in driver})

@@ -97,15 +97,19 @@ RAW = Column("raw", "binary", "The message's value as it arrived, byte for byte"
 _ORIGIN_NAMES = frozenset(c.name for c in (*ORIGIN_FIRST, *ORIGIN_LAST, PAYLOAD, RAW))
 
 _BOUNDED = 6
-# Files are found by event_date and offsets; 30 days of logs would outweigh the data of a small lake.
+# Files are found by event_date and offsets. The job commits every second, and every commit and reader lists the log: of a
+# day's commits that takes a second, of an hour's some milliseconds. Older versions couldn't be read anyway, since their
+# merged files are kept for as long (docs/decisions.md).
 _PROPERTIES = {
     "delta.dataSkippingNumIndexedCols": str(_BOUNDED),
     "delta.checkpointInterval": "50",
-    "delta.logRetentionDuration": "interval 1 days",
+    "delta.logRetentionDuration": "interval 1 hours",
     "delta.deletedFileRetentionDuration": "interval 1 hours",
     "delta.setTransactionRetentionDuration": "interval 30 days",
     "delta.enableDeletionVectors": "false",
 }
+#: What older versions of ours set, of properties that have another value now.
+FORMER_PROPERTIES = {"delta.logRetentionDuration": "interval 1 days"}
 
 
 def _rows(name: str, comment: str, own: tuple[Column, ...], example: str, value: Column = PAYLOAD) -> Table:
