@@ -352,11 +352,10 @@ def test_of_the_summaries_few_are_opened_for_rewards(tmp_path: Path) -> None:
     """Whether all agents have acted in the last minutes, or one has been silent since the first of three days."""
     lake = str(tmp_path / "lake")
     make(Path(lake), 30_000, days=3, commits=50, today=DAY)
-    for silent, opened in ((None, range(1, 26)), ("agent-07", range(2, 27))):
-        if silent:
-            DeltaTable(f"{lake}/summaries").delete(
-                f"agent_id = '{silent}' AND event_date > '{DAY - timedelta(days=2)}'"
-            )
+    for renamed, opened in ((False, range(1, 26)), (True, range(2, 27))):
+        if renamed:
+            day = f"agent_id = 'agent-07' AND event_date = '{DAY - timedelta(days=2)}'"
+            DeltaTable(f"{lake}/summaries").update(predicate=day, new_values={"agent_id": "silent"})
         with prepare(lake) as con:
             spans = con.execute("SELECT since, until FROM reward_spans").fetchall()
         found = snapshot(lake, "summaries")
