@@ -151,10 +151,10 @@ def test_the_same_position_gives_the_same_messages() -> None:
 
 def test_updates_are_the_newest_rows_of_each_agent_in_order() -> None:
     rows = [action(i, "a", i) for i in range(10)] + [row("thoughts", 5, 99, agent_id="b", thought="x"), learning(11)]
-    told = row_updates(parsed(*rows), 3)
-    assert [m["id"] for _, m in told] == ["id:0:99", "id:0:7", "id:0:8", "id:0:9"]
-    assert told[0][1]["type"] == "thought_update"
-    assert told[-1][1]["data"]["timestamp"] == at(9).timestamp()
+    updates = row_updates(parsed(*rows), 3)
+    assert [m["id"] for _, m in updates] == ["id:0:99", "id:0:7", "id:0:8", "id:0:9"]
+    assert updates[0][1]["type"] == "thought_update"
+    assert updates[-1][1]["data"]["timestamp"] == at(9).timestamp()
 
 
 def test_updates_open_a_context_that_every_reader_takes() -> None:
