@@ -118,9 +118,11 @@ def messages(*sent: tuple[Any, ...]) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def rows(parsed: Parsed) -> dict[str, dict[str, Any]]:
-    found = {row["kafka_offset"]: {"table": name, **row} for name, table in parsed.items() for row in table.to_pylist()}
-    assert len(found) == len(SHAPES)
-    return {name: found[i] for i, name in enumerate(SHAPES)}
+    by_offset = {
+        row["kafka_offset"]: {"table": name, **row} for name, table in parsed.items() for row in table.to_pylist()
+    }
+    assert len(by_offset) == len(SHAPES)
+    return {name: by_offset[i] for i, name in enumerate(SHAPES)}
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -44,24 +44,24 @@ def row(value: Any, topic: str = "agent.actions", **origin: Any) -> dict[str, An
     ],
 )
 def test_quarantine_says_why(value: Any, reason: str) -> None:
-    found = row(value, key=b"agent-1")
-    assert (found["table"], found["reason"], found["payload"]) == ("quarantine", reason, None)
-    assert (found["agent_id"], found["time_source"], found["event_time"]) == ("agent-1", "kafka", NOW)
-    assert found["raw"] == (value.encode() if isinstance(value, str) else value)
-    assert found["error"]
+    filled = row(value, key=b"agent-1")
+    assert (filled["table"], filled["reason"], filled["payload"]) == ("quarantine", reason, None)
+    assert (filled["agent_id"], filled["time_source"], filled["event_time"]) == ("agent-1", "kafka", NOW)
+    assert filled["raw"] == (value.encode() if isinstance(value, str) else value)
+    assert filled["error"]
 
 
 def test_quarantine_takes_no_field_of_a_broken_message() -> None:
-    found = row('{"agent_id":"a","session_id":"s","tool":"t"')
-    assert (found["agent_id"], found["session_id"], found["tool"]) == ("unknown", None, None)
+    filled = row('{"agent_id":"a","session_id":"s","tool":"t"')
+    assert (filled["agent_id"], filled["session_id"], filled["tool"]) == ("unknown", None, None)
 
 
 @pytest.mark.parametrize(
     "value", ['{"a":1} x', '{"a":1}{', " \n{}", '{"z":[[[[]]]]}', '{"a":[NaN,+INF,-INF,-Infinity]}']
 )
 def test_json_may_be_untidy(value: str) -> None:
-    found = row(value)
-    assert (found["table"], found["payload"]) == ("actions", value)
+    filled = row(value)
+    assert (filled["table"], filled["payload"]) == ("actions", value)
 
 
 @pytest.mark.parametrize(
@@ -84,13 +84,13 @@ def test_json_is_not_anything(value: str) -> None:
     ],
 )
 def test_json_has_numbers_of_any_length(digits: str, reward: float | None, tokens: int | None) -> None:
-    found = row(f'{{"reward":{digits},"input_tokens":{digits},"tool":{digits}}}', limits=Limits())
-    assert (found["reward"], found["input_tokens"], found["tool"]) == (reward, tokens, digits)
+    filled = row(f'{{"reward":{digits},"input_tokens":{digits},"tool":{digits}}}', limits=Limits())
+    assert (filled["reward"], filled["input_tokens"], filled["tool"]) == (reward, tokens, digits)
 
 
 def test_json_lets_the_last_of_repeated_names_win() -> None:
-    found = row('{"tool":"a","tool":"b","action":"c","action":null}')
-    assert (found["tool"], found["action"]) == ("b", None)
+    filled = row('{"tool":"a","tool":"b","action":"c","action":null}')
+    assert (filled["tool"], filled["action"]) == ("b", None)
 
 
 def test_json_survives_nesting_that_python_does_not() -> None:
@@ -101,18 +101,18 @@ def test_json_survives_nesting_that_python_does_not() -> None:
 @pytest.mark.parametrize("value", ['"' + '\\"' * 500_000, '{"b":"' + '\\"' * 500_000, '"' + "1" * 1_000_000 + 'x"}'])
 def test_json_is_read_in_a_time_that_grows_with_its_length(value: str) -> None:
     """Texts that a regular expression could look at from each of their characters on: that would take hours."""
-    found = row(f'{{"reward":{value}', limits=Limits())
-    assert (found["reward"], found["reason"]) == (None, None if value.endswith("}") else "not_json")
+    filled = row(f'{{"reward":{value}', limits=Limits())
+    assert (filled["reward"], filled["reason"]) == (None, None if value.endswith("}") else "not_json")
 
 
 def test_columns_fills_those_of_the_rows_table_only() -> None:
     everything = {name: 1 for table in MESSAGE_TABLES.values() for name in table.own_column_names}
     for topic in ("agent.actions", "agent.thoughts", "agent.learning", "agent.metrics", "agent.tasks"):
-        found = row(everything, topic)
-        own = set(MESSAGE_TABLES[found["table"]].own_column_names)
+        filled = row(everything, topic)
+        own = set(MESSAGE_TABLES[filled["table"]].own_column_names)
         others = {name for table in MESSAGE_TABLES.values() for name in table.own_column_names} - own
-        assert all(found[name] is not None for name in own)
-        assert all(found[name] is None for name in others)
+        assert all(filled[name] is not None for name in own)
+        assert all(filled[name] is None for name in others)
 
 
 @pytest.mark.parametrize(
@@ -137,8 +137,8 @@ def test_columns_of_text_have_json_as_it_came(value: str, expected: str | None) 
 
 
 def test_columns_replaces_lone_surrogates() -> None:
-    found = row(r'{"tool":"a\ud800","context":["\ud800"]}')
-    assert (found["tool"], found["context"]) == ("a?", r'["\ud800"]')
+    filled = row(r'{"tool":"a\ud800","context":["\ud800"]}')
+    assert (filled["tool"], filled["context"]) == ("a?", r'["\ud800"]')
 
 
 @pytest.mark.parametrize(
@@ -178,20 +178,20 @@ def test_columns_knows_an_actions_outcome(fields: dict[str, Any], expected: bool
 
 
 def test_columns_falls_back() -> None:
-    found = row({"name": "read", "context": {"result": {"a": 1}}})
-    assert (found["tool"], found["result"]) == ("read", '{"a": 1}')
+    filled = row({"name": "read", "context": {"result": {"a": 1}}})
+    assert (filled["tool"], filled["result"]) == ("read", '{"a": 1}')
     assert row({"tool": "t", "name": "n", "result": "r", "context": {"result": "c"}})["result"] == "r"
     assert row({"context": '{"result": [1.0,  NaN]}'})["result"] == "[1.0,  NaN]"
     assert row({"context": '{"result": "r"'})["result"] is None
 
 
 def test_columns_reads_learning_reports_from_data_first() -> None:
-    found = row(
+    filled = row(
         {"data": {"total_events": 3, "learning_trend": "up"}, "total_events": 9, "avg_reward": 0.5},
         "agent.learning",
     )
-    assert (found["total_events"], found["learning_trend"], found["avg_reward"]) == (3, "up", 0.5)
-    assert json.loads(found["data"]) == {"total_events": 3, "learning_trend": "up"}
+    assert (filled["total_events"], filled["learning_trend"], filled["avg_reward"]) == (3, "up", 0.5)
+    assert json.loads(filled["data"]) == {"total_events": 3, "learning_trend": "up"}
 
 
 def test_columns_puts_announced_actions_among_the_events() -> None:
@@ -222,8 +222,8 @@ def test_metrics_lets_the_last_of_repeated_names_win() -> None:
 
 
 def test_envelopes_lets_the_events_fields_win() -> None:
-    found = row({"tool": "outer", "session_id": "s", "container": "c", "event": {"tool": "inner", "session_id": None}})
-    assert (found["tool"], found["session_id"], found["agent_id"]) == ("inner", "s", "c")
+    filled = row({"tool": "outer", "session_id": "s", "container": "c", "event": {"tool": "inner", "session_id": None}})
+    assert (filled["tool"], filled["session_id"], filled["agent_id"]) == ("inner", "s", "c")
 
 
 def test_envelopes_opens_one_only() -> None:
@@ -262,9 +262,9 @@ def test_agent_is_named_or_the_key_or_where_it_ran(message: dict[str, Any], key:
     ],
 )
 def test_time_comes_in_many_forms(value: Any) -> None:
-    found = row({"timestamp": value})
-    assert (found["event_time"], found["time_source"]) == (NOW - timedelta(seconds=9.75), "message")
-    assert found["event_date"] == NOW.date()
+    filled = row({"timestamp": value})
+    assert (filled["event_time"], filled["time_source"]) == (NOW - timedelta(seconds=9.75), "message")
+    assert filled["event_date"] == NOW.date()
 
 
 @pytest.mark.parametrize(
@@ -279,9 +279,9 @@ def test_time_comes_in_many_forms(value: Any) -> None:
     ],
 )
 def test_time_is_kafkas_where_the_messages_is_of_no_use(value: Any, source: str) -> None:
-    found = row({"ts": value})
-    assert found["time_source"] == source
-    assert (found["event_time"] == NOW) == (source != "message")
+    filled = row({"ts": value})
+    assert filled["time_source"] == source
+    assert (filled["event_time"] == NOW) == (source != "message")
 
 
 def test_time_is_the_events_before_the_envelopes() -> None:
@@ -290,8 +290,8 @@ def test_time_is_the_events_before_the_envelopes() -> None:
 
 @pytest.mark.parametrize("kafka", [datetime(1970, 1, 1, tzinfo=UTC), NOW + timedelta(seconds=301), None])
 def test_time_is_the_time_of_reading_where_kafkas_is_absurd_too(kafka: datetime | None) -> None:
-    found = row({}, kafka_timestamp=kafka)
-    assert (found["event_time"], found["kafka_timestamp"]) == (NOW, kafka)
+    filled = row({}, kafka_timestamp=kafka)
+    assert (filled["event_time"], filled["kafka_timestamp"]) == (NOW, kafka)
 
 
 def test_time_of_kafka_is_none_where_it_says_minus_one() -> None:
@@ -313,6 +313,6 @@ def test_origin_shows_the_headers() -> None:
 
 
 def test_origin_keeps_the_position() -> None:
-    found = row({}, topic_id="id")
-    position = [found[name] for name in ("kafka_topic", "kafka_topic_id", "kafka_partition", "kafka_offset")]
+    filled = row({}, topic_id="id")
+    position = [filled[name] for name in ("kafka_topic", "kafka_topic_id", "kafka_partition", "kafka_offset")]
     assert position == ["agent.actions", "id", 1, 7]
