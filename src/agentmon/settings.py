@@ -311,7 +311,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Source:
+class SettingOrigin:
     """A setting as it stands: source is environment, agentmon.toml or default."""
 
     variable: str
@@ -326,7 +326,7 @@ def config_file() -> Path:
     return project_root() / "agentmon.toml"
 
 
-def sources() -> list[Source]:
+def sources() -> list[SettingOrigin]:
     """Every setting with its value, secrets hidden, and where it comes from. Raises SettingError."""
     settings, file = Settings.from_env(), _from_file()
     found = []
@@ -334,7 +334,7 @@ def sources() -> list[Source]:
         variable, value = spec.metadata["env"], getattr(settings, spec.name)
         source = "environment" if os.environ.get(variable) else "agentmon.toml" if variable in file else "default"
         hidden = "***" if isinstance(value, Secret) else str(value) if isinstance(value, Path) else value
-        found.append(Source(variable, hidden, source, spec.metadata["takes"], spec.metadata["about"]))
+        found.append(SettingOrigin(variable, hidden, source, spec.metadata["takes"], spec.metadata["about"]))
     return found
 
 
