@@ -184,7 +184,7 @@ class Job:
         spark = self._session()
         start = self._resume(spark)
         with self._running(spark, start) as (query, running):
-            self._status.write("running", queries=[NAME])
+            self._status.write("running", queries={NAME: query.checkpoint.rpartition("/")[2]})
             while not self._stopping.wait(_LOOK_S):
                 if query.error is not None:
                     raise query.error
