@@ -179,7 +179,7 @@ class Settings:
         "AGENTMON_MAX_AHEAD", 300.0, _positive, "seconds > 0", "how far a message's time may be ahead of Kafka's"
     )
     max_batch_messages: int = _setting(
-        "AGENTMON_MAX_BATCH", 200_000, _count, "a number > 0", "offsets in one micro-batch at the most"
+        "AGENTMON_MAX_BATCH", 400_000, _count, "a number > 0", "offsets in one micro-batch at the most"
     )
     compact_files: int = _setting(
         "AGENTMON_COMPACT_FILES",

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from tests.builders import spark_json
 from tests.stream.untidy import INGEST_TIME, MAX_BYTES, MAX_DEPTH, messages
 
 from agentmon.contracts.message import Limits, read
@@ -96,8 +97,7 @@ def generated() -> list[dict[str, Any]]:
 
 def as_messages(sent: list[dict[str, Any]]) -> pa.Table:
     """As Spark's Kafka source hands them over."""
-    headers = ([{"key": k, "value": v} for k, v in one["headers"] or ()] for one in sent)
-    return pa.Table.from_pylist([{**one, "headers": some} for one, some in zip(sent, headers, strict=True)], MESSAGES)
+    return pa.Table.from_pylist([{**one, "headers": spark_json(one["headers"])} for one in sent], MESSAGES)
 
 
 def by_offset(parsed: Parsed) -> dict[int, dict[str, Any]]:

@@ -6,7 +6,9 @@ holds the two together. Spark's executors import this module: no pyspark, and no
 
 from __future__ import annotations
 
+import base64
 import gc
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,7 +30,7 @@ from agentmon.contracts.values import whole
 from agentmon.stream.parsed import SCHEMAS, Parsed, joined
 from agentmon.stream.usual import NOTHING, Usual, usual
 
-#: The columns of Spark's Kafka source that are read. Kafka's -1, no timestamp, may come as null or as a time before 1970.
+#: What is read of Spark's Kafka source (stream/source.py). Kafka's -1, no timestamp, may come as null or as a time before 1970.
 MESSAGES = pa.schema(
     {
         "key": pa.binary(),
@@ -37,7 +39,9 @@ MESSAGES = pa.schema(
         "partition": pa.int32(),
         "offset": pa.int64(),
         "timestamp": pa.timestamp("us", "UTC"),
-        "headers": pa.list_(pa.struct({"key": pa.string(), "value": pa.binary()})),
+        # As Spark's to_json writes them: a list of {key, value in base64}. Spark looks at a batch's size after each row, and
+        # for a nested column that takes longer than all the rest of its part.
+        "headers": pa.string(),
     }
 )
 
@@ -111,7 +115,7 @@ class Parser:
                 offset=message["offset"],
                 kafka_timestamp=None if us is None else EPOCH + timedelta(microseconds=us),
                 key=message["key"],
-                headers=[(h["key"], h["value"]) for h in message["headers"] or ()],
+                headers=_pairs(message["headers"]),
                 topic_id=self._topic_ids.get(message["topic"]),
                 ingest_time=self._ingest_time,
                 limits=self._limits,
@@ -305,7 +309,12 @@ def _keys(keys: pa.Array) -> tuple[pa.Array, pa.Array]:
 
 
 def _headers(headers: pa.Array) -> pa.Array:
-    if not pc.any(pc.greater(pc.list_value_length(headers), 0)).as_py():
-        return pa.nulls(len(headers), pa.string())
-    texts = [headers_text([(h["key"], h["value"]) for h in some or ()]) for some in headers.to_pylist()]
-    return pa.array(texts, pa.string())
+    if headers.null_count == len(headers):
+        return headers
+    return pa.array([headers_text(_pairs(text)) for text in headers.to_pylist()], pa.string())
+
+
+def _pairs(headers: str | None) -> list[tuple[str, bytes | None]]:
+    """Headers as MESSAGES has them as (key, value); Spark leaves out a value that is null."""
+    values = [] if headers is None else json.loads(headers)
+    return [(h["key"], base64.b64decode(h["value"]) if "value" in h else None) for h in values]
