@@ -7,13 +7,14 @@ UV_CACHE_DIR ?= $(CURDIR)/$(VENV)/cache
 export UV_CACHE_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench faults clean
+.PHONY: help setup demo test check bench faults pack clean
 
 help:
 	@echo "make demo    set up, play the recording through Kafka, Spark and Delta, show the agents' status"
 	@echo "make test    set up and run every test"
 	@echo "make check   lint, types, imports      make bench   measure      make faults   break things"
 	@echo "make setup   only set up               make clean   undo set-up"
+	@echo "make pack    artifacts/agentmon-env.tar.gz: what a Spark cluster's executors need (docs/cluster.md)"
 
 setup: $(VENV)/.classes
 
@@ -68,6 +69,21 @@ bench: setup
 faults: setup
 	$(BIN)/python -m bench.faults
 	$(BIN)/python -m bench.publisher_faults
+
+# For executors on machines without agentmon: the project and its libraries, but for Spark, which they have, and for
+# what only the command line, the gateway and publishers import.
+PACK ?= artifacts/agentmon-env.tar.gz
+NOT_PACKED := pyspark delta-spark duckdb-extension-delta fastapi kafka-python opentelemetry-proto rich typer uvicorn
+
+pack: setup
+	@set -e; mkdir -p $(dir $(PACK)); work=$$(mktemp -d $(dir $(PACK))pack.XXXXXX); trap 'rm -rf $$work' EXIT; \
+	$(BIN)/uv venv --quiet --relocatable --python $(BIN)/python $$work/environment; \
+	printf '%s\n' $(NOT_PACKED) | $(BIN)/uv pip install --quiet --python $$work/environment \
+		--require-hashes --constraints requirements.lock --excludes - -r pyproject.toml; \
+	$(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir $$work .; \
+	$(BIN)/uv pip install --quiet --python $$work/environment --no-deps $$work/*.whl; \
+	tar -C $$work/environment -cf $$work/packed .; gzip -1 $$work/packed; mv $$work/packed.gz $(PACK); \
+	echo "agentmon: made $(PACK), for executors whose machines have $$($(BIN)/python -c 'import os; print(os.path.realpath(".venv/bin/python"))')"
 
 clean:
 	@if [ -x $(BIN)/agentmon ]; then $(BIN)/agentmon down; fi

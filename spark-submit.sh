@@ -56,4 +56,5 @@ case "$master" in
         ;;
 esac
 
-exec "$SPARK_HOME/bin/spark-submit" "$@"
+# The driver's Python is ours also where spark.pyspark.python names another one for executors (docs/cluster.md).
+exec "$SPARK_HOME/bin/spark-submit" --conf spark.pyspark.driver.python="$python" "$@"
