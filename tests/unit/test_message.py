@@ -268,6 +268,43 @@ def test_time_comes_in_many_forms(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    "value",
+    [
+        *["2026-11-01 11:59:50.25+00", "2026-11-01T06:59:50.250-05", "2026-11-01T11:59:50.25+0000"],
+        *["2026-11-01 11:59:50,25", "2026-11-01 11:59:50,250000z", "2026-11-01T17:29:50,25+0530"],
+        *["2026-11-01 11:59:50.25 Z", "2026-11-01 11:59:50.25 UTC", "2026-11-01 11:59:50.25 +0000"],
+        *["20261101T115950.25Z", "20261101T135950,25+02", "2026-11-01T06:59:50.25\u221205:00"],
+        *["2026-11-01T11:59:50.250000000000Z", " 2026-11-01T11:59:50.25Z ", "2026-11-02T05:59:50.25+18"],
+        *[1793534390250000000, "1793534390250000000", 1793534390250000999, 1.79353439025e18, "1.79353439025e18"],
+    ],
+)
+def test_time_is_understood_as_tools_write_it(value: Any) -> None:
+    """Postgres' offset, Python's logging, Ruby, the compact form, ISO's own minus, and nanoseconds."""
+    filled = row({"timestamp": value})
+    assert (filled["event_time"], filled["time_source"]) == (NOW - timedelta(seconds=9.75), "message")
+
+
+def test_time_in_nanoseconds_loses_nothing() -> None:
+    """A double of such a size is off by up to 128 ns, which may be the microsecond before."""
+    times = [1793534390000000000 + us * 1000 for us in range(0, 1_000_000, 997)]
+    assert [row({"ts": ns})["event_time"].microsecond for ns in times] == list(range(0, 1_000_000, 997))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *["2026-11-01T11:59:50+5", "2026-11-01T11:59:50+19", "2026-11-01T11:59:50+005", "2026-11-01T11:59:50,"],
+        *["2026-11-01T11:59,5", "2026-1101", "2026-11-01+00", "2026-11-01T11:59:50  Z", "20261101"],
+        *["Sun, 01 Nov 2026 11:59:50 +0000", [2026, 11, 1, 11, 59, 50], "2026-W44-7", "2026-305"],
+    ],
+)
+def test_time_is_not_guessed(value: Any) -> None:
+    filled = row({"timestamp": value})
+    assert filled["event_time"] == NOW
+    assert filled["time_source"] == ("clamped" if value == "20261101" else "kafka"), "a number counts seconds"
+
+
+@pytest.mark.parametrize(
     ("value", "source"),
     [
         *[

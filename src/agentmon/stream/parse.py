@@ -19,7 +19,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from agentmon.contracts.event_time import EARLIEST, EPOCH, MICROSECONDS_FROM, MILLISECONDS_FROM, microseconds
+from agentmon.contracts.event_time import (
+    EARLIEST,
+    EPOCH,
+    MICROSECONDS_FROM,
+    MILLISECONDS_FROM,
+    NANOSECONDS_FROM,
+    microseconds,
+)
 from agentmon.contracts.json_text import STORED_AS, Json
 from agentmon.contracts.message import Limits, headers_text, key_texts, read, result_of
 from agentmon.contracts.tables import MESSAGE_TABLES, Kind
@@ -265,13 +272,18 @@ def _microseconds(values: Sequence[Any]) -> Any:
     """Microseconds since 1970 as doubles, which hold every usable time exactly; NaN where there is no time."""
     try:
         x = _numbers(values).to_numpy(zero_copy_only=False)
-    except (pa.ArrowTypeError, pa.ArrowInvalid):  # texts among them
-        times_us = map(microseconds, values)
-        return np.array([np.nan if us is None else float(us) for us in times_us])
+    except (pa.ArrowTypeError, pa.ArrowInvalid, OverflowError):  # texts among them, or nanoseconds
+        return _one_by_one_us(values)
     size = np.abs(x)
+    if np.any(size >= NANOSECONDS_FROM):
+        return _one_by_one_us(values)
     with np.errstate(over="ignore", invalid="ignore"):
         us = np.where(size >= MICROSECONDS_FROM, x, np.where(size >= MILLISECONDS_FROM, x * 1e3, x * 1e6))
     return np.floor(us)
+
+
+def _one_by_one_us(values: Sequence[Any]) -> Any:
+    return np.array([np.nan if us is None else float(us) for us in map(microseconds, values)])
 
 
 _COLUMNS: dict[Kind, Callable[[Sequence[Any]], Any]] = {
