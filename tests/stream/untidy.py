@@ -167,7 +167,9 @@ def _field(inner: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[str, str]]:
 _flat = st.lists(_field(_object(_anybody, _values, 4)), max_size=5).flatmap(_joined)
 _message = st.lists(_field(_flat), max_size=9).flatmap(_joined)
 _before = st.sampled_from([*[""] * 30, " ", "\n\t\r ", "\ufeff", "\x0c", "\xa0"])
-_after = st.sampled_from(["", "", "", "", " x", "{", "]", "}", "\x00", ' {"tool":"second"}', " +INF", " NaN"])
+_after = st.sampled_from(
+    [*[""] * 30, " ", "\r\n", " x", "{", "]", "}", ",", "\x00", "\xa0", ' {"tool":"second"}', "\n{}", " +INF", " NaN"]
+)
 _surrounded = st.tuples(_before, _message, _after).map("".join)
 _broken = st.tuples(st.sampled_from([*TEXT_FIELDS, *OBJECT_FIELDS, "x"]), st.sampled_from(_NOT_JSON)).map(
     lambda f: f'{{"tool":"t",{json.dumps(f[0])}:{f[1]},"reward":1}}'

@@ -41,6 +41,34 @@ def row(value: Any, topic: str = "agent.actions", **origin: Any) -> dict[str, An
         ("[1]", "not_object"),
         (" null", "not_object"),
         ("hello", "not_json"),
+        *[
+            (text, "not_json")
+            for text in (
+                '{"a":1} x',
+                '{"a":1}{"a":2}',
+                '{"a":1}\n{"a":2}\n',
+                '{"a":1}{',
+                '{"a":1}}',
+                '{"a":1},',
+                "{} {}",
+                "{}x",
+                '{"a":NaN} NaN',
+                '{"a":+INF} +INF',
+                '{"a":1}\x00',
+                '{"a":1}\xa0',
+                '{"a":1}\x0c',
+                '{"a":1} // done',
+                "{'a':'b'}",
+                "{a:1}",
+                '{"a":True}',
+                '{"a":None}',
+                '{"a":1,}',
+                '```json\n{"a":1}\n```',
+                'data: {"a":1}',
+                '{"a":1};',
+                '{"a":1}\ufeff',
+            )
+        ],
     ],
 )
 def test_quarantine_says_why(value: Any, reason: str) -> None:
@@ -56,9 +84,7 @@ def test_quarantine_takes_no_field_of_a_broken_message() -> None:
     assert (filled["agent_id"], filled["session_id"], filled["tool"]) == ("unknown", None, None)
 
 
-@pytest.mark.parametrize(
-    "value", ['{"a":1} x', '{"a":1}{', " \n{}", '{"z":[[[[]]]]}', '{"a":[NaN,+INF,-INF,-Infinity]}']
-)
+@pytest.mark.parametrize("value", ['{"a":1} \r\n\t', " \n{} \n", '{"z":[[[[]]]]}', '{"a":[NaN,+INF,-INF,-Infinity]}'])
 def test_json_may_be_untidy(value: str) -> None:
     filled = row(value)
     assert (filled["table"], filled["payload"]) == ("actions", value)
@@ -232,6 +258,7 @@ def test_envelopes_opens_one_only() -> None:
 
 def test_envelopes_opens_an_event_that_was_encoded_twice() -> None:
     assert row({"event": '{"tool":"t"}'})["tool"] == "t"
+    assert row({"event": '{"tool":"t"} and more'})["tool"] is None
 
 
 @pytest.mark.parametrize(

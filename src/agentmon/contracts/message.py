@@ -33,7 +33,7 @@ ERRORS = {
     "empty": "The message has no value.",
     "too_large": "The value is longer than AGENTMON_MAX_MESSAGE_BYTES allows.",
     "not_utf8": "The value is not valid UTF-8.",
-    "not_json": "The value is not JSON, or nested deeper than AGENTMON_MAX_DEPTH allows.",
+    "not_json": "The value is not JSON, has something before or after it, or is nested deeper than AGENTMON_MAX_DEPTH allows.",
     "not_object": "The value is JSON, but not an object.",
     REPEAT: "The producer sent it twice: the first copy, with the same event_id, counts.",
 }

@@ -187,7 +187,7 @@ QUARANTINE = _rows(
         Column(
             "reason",
             "string",
-            "empty, too_large, not_utf8, not_json (or nested too deep), not_object, or repeat: a second copy",
+            "empty, too_large, not_utf8, not_json (or with something after it, or nested too deep), not_object, or repeat: a second copy",
         ),
         Column("error", "string", "One sentence for a person"),
     ),
