@@ -182,10 +182,46 @@ def test_columns_reads_numbers_and_numbers_as_text(value: Any, expected: float |
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [(1.9, 1), (-1.9, -1), ("12", 12), (2**63, None), (-(2**63), None), ("x", None)]
+    ("value", "expected"),
+    [(1.9, 1), ("33.0", 33), ("12", 12), ("1,200", None), (2**63, None), (-(2**63), None), ("x", None)],
 )
 def test_columns_cuts_whole_numbers_off(value: Any, expected: int | None) -> None:
     assert row({"input_tokens": value})["input_tokens"] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "duration", "tokens"),
+    [
+        *[("-1", None, None), ('"-1"', None, None), ('" -1e3 "', None, None), ("-0.5", None, None)],
+        *[("-5e-324", None, None), ("-1.7e308", None, None), ("-9223372036854775809", None, None)],
+        *[
+            ("-Infinity", None, None),
+            ("-0", 0.0, 0),
+            ("-0.0", 0.0, 0),
+            ('"-0"', 0.0, 0),
+            ("0", 0.0, 0),
+            ("0.9", 0.9, 0),
+        ],
+    ],
+)
+def test_columns_have_no_negative_times_and_tokens(value: str, duration: float | None, tokens: int | None) -> None:
+    """Of clocks that were set back, and of counters' -1 for unknown; the payload has what was said."""
+    filled = row('{"duration_ms":#,"input_tokens":#,"output_tokens":#}'.replace("#", value))
+    assert repr(filled["duration_ms"]) == repr(duration), "0.0 has no sign either"
+    assert (filled["input_tokens"], filled["output_tokens"]) == (tokens, tokens)
+    assert f'"duration_ms":{value}' in filled["payload"]
+    progress = row('{"total_events":#,"data":{}}'.replace("#", value), "agent.learning")
+    assert progress["total_events"] == tokens
+    counts = row('{"action_count":#}'.replace("#", value), "agent.metrics")
+    assert counts["action_count"] == tokens
+
+
+@pytest.mark.parametrize("value", ["-1", "-0.25", '"-3"'])
+def test_what_may_be_negative_stays(value: str) -> None:
+    """Rewards, refunds, and whatever agents measure."""
+    filled = row('{"reward":#,"cost_usd":#}'.replace("#", value))
+    assert filled["reward"] == filled["cost_usd"] == float(value.strip('"'))
+    assert row('{"metrics":{"x":#}}'.replace("#", value), "agent.metrics")["metrics"] == {"x": float(value.strip('"'))}
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-#: How a message's field fills the column of its name: number a double, count a whole number, null where it holds none;
-#: text and json a string's content, any other JSON as it came. json says that it is mostly no string: a reader of many
+#: How a message's field fills the column of its name: number a double, amount one that is not negative, count a whole
+#: number that is not negative, null where it holds none; text and json a string's content, any other JSON as it came. json says that it is mostly no string: a reader of many
 #: messages leaves it undecoded.
-Kind = Literal["text", "json", "number", "count"]
+Kind = Literal["text", "json", "number", "amount", "count"]
 
 
 @dataclass(frozen=True)
@@ -124,15 +124,19 @@ ACTIONS = _rows(
         Column("action", "string", "What was done with it", "text"),
         Column("success", "boolean", "Outcome: what the message says, else reward > 0, else null (unknown)"),
         Column("reward", "double", "Reward of this action", "number"),
-        Column("duration_ms", "double", "How long it took, milliseconds", "number"),
+        Column(
+            "duration_ms", "double", "How long it took, milliseconds; null where the message says less than 0", "amount"
+        ),
         Column("result", "string", "What came out: text, or JSON as it came"),
         Column("error", "string", "What went wrong: text, or JSON as it came; null or empty where nothing did", "text"),
         Column("reasoning", "string", "Why the agent did it", "text"),
         Column("context", "string", "Arguments and circumstances: JSON as it came", "json"),
         Column("action_id", "string", "The producer's own count; restarts with its process and is no identity", "text"),
         Column("span_id", "string", "Ties the action to the action_started event that announced it", "text"),
-        Column("input_tokens", "bigint", "Tokens read by the model", "count"),
-        Column("output_tokens", "bigint", "Tokens written by the model", "count"),
+        Column("input_tokens", "bigint", "Tokens read by the model; null where the message says less than 0", "count"),
+        Column(
+            "output_tokens", "bigint", "Tokens written by the model; null where the message says less than 0", "count"
+        ),
         Column("cost_usd", "double", "Cost, US dollars", "number"),
     ),
     "SELECT tool, count(*) AS n, avg(success::INT) AS success_rate FROM actions GROUP BY tool ORDER BY n DESC",

@@ -42,6 +42,25 @@ def whole(value: Any) -> int | None:
     return None if result is None or abs(result) >= 2**63 else int(result)
 
 
+def amount(value: Any) -> float | None:
+    """A number that is not negative; -0.0 is none either, but 0.
+
+    >>> amount("840"), amount(-5), amount(-0.0)
+    (840.0, None, 0.0)
+    """
+    result = number(value)
+    return None if result is None or result < 0 else abs(result)
+
+
+def count(value: Any) -> int | None:
+    """A number that is not negative, cut off at its point; None where it does not fit into 64 bits.
+
+    >>> count(1.9), count("16"), count(-0.5)
+    (1, 16, None)
+    """
+    return whole(amount(value))
+
+
 def truth(value: Any) -> bool | None:
     """true or false, also as text, and 1 or 0; None for anything else.
 

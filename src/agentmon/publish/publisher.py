@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from agentmon.contracts import topics
+from agentmon.contracts.values import amount
 from agentmon.errors import UsageError
 from agentmon.publish.action import Action
 from agentmon.publish.clean import Cleaner, str_of
@@ -106,8 +107,7 @@ class AgentStreamingPublisher:
         Without `success`, a reward above 0 means success. Further fields by keyword stay in the message.
         """
         agent = agent_id or self.agent_id
-        is_number = isinstance(duration_ms, (int, float)) and duration_ms == duration_ms
-        number = self._measures.action(agent, duration_ms if is_number else None, bool(error))
+        number = self._measures.action(agent, amount(duration_ms), bool(error))
         message = {
             **more,
             "type": "agent_action",

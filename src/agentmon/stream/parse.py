@@ -31,7 +31,7 @@ from agentmon.contracts.json_text import STORED_AS, Json
 from agentmon.contracts.message import Limits, headers_text, key_texts, read, result_of
 from agentmon.contracts.tables import MESSAGE_TABLES, Kind
 from agentmon.contracts.topics import ACTION_STARTED, ACTIONS, table_of
-from agentmon.contracts.values import whole
+from agentmon.contracts.values import count
 from agentmon.stream.parsed import SCHEMAS, Parsed, joined
 from agentmon.stream.usual import NOTHING, Usual, usual
 
@@ -147,7 +147,7 @@ class Parser:
             results = map(self._result, fields["result"], fields["context"], columns["context"])
             columns["result"] = pa.array(results, pa.string())
         if table == "learning":
-            columns["total_events"] = _wholes(fields["total_events"])
+            columns["total_events"] = _counts(fields["total_events"])
             columns |= {name: _numbers(fields[name]) for name in ("success_rate", "avg_reward")}
             columns["learning_trend"] = _texts(fields["learning_trend"])
         return columns
@@ -264,8 +264,13 @@ def _numbers(values: Sequence[Any]) -> pa.Array:
     return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))
 
 
-def _wholes(values: Sequence[Any]) -> pa.Array:
-    return pa.array([None if value is None else whole(value) for value in values], pa.int64())
+def _amounts(values: Sequence[Any]) -> pa.Array:
+    numbers = _numbers(values)
+    return pc.if_else(pc.less(numbers, 0.0), pa.scalar(None, pa.float64()), pc.abs(numbers))
+
+
+def _counts(values: Sequence[Any]) -> pa.Array:
+    return pa.array([None if value is None else count(value) for value in values], pa.int64())
 
 
 def _microseconds(values: Sequence[Any]) -> Any:
@@ -290,7 +295,8 @@ _COLUMNS: dict[Kind, Callable[[Sequence[Any]], Any]] = {
     "text": _texts,
     "json": _json_texts,
     "number": _numbers,
-    "count": _wholes,
+    "amount": _amounts,
+    "count": _counts,
 }
 
 

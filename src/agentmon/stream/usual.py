@@ -26,6 +26,7 @@ _FIELDS: dict[Kind, _Field] = {
     "text": (_TEXT, None),
     "json": (msgspec.Raw, NOTHING),
     "number": (_NUMBER, None),
+    "amount": (_NUMBER, None),
     "count": (_NUMBER, None),
 }
 #: By table, the fields for which contracts/message.py has rules of its own, as far as messages with them are usual. Of
