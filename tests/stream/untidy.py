@@ -141,6 +141,29 @@ _deep = st.integers(1, MAX_DEPTH + 1).flatmap(
         ["[" * n + "]" * n, '{"a":' * n + "1" + "}" * n, '[{"metrics":' * (n // 2) + "[]" + "}]" * (n // 2)]
     )
 )
+#: What some producers say where nothing went wrong, and what is near to it.
+_ERRORS = (
+    "null", "false", "true", "0", "-0", "0.0", "1", '""', '" "', '"\\n"', "{}", "{ }", "[]", "[ ]", '"{}"', '"[ ]"', '"false"',
+    '" False"', '"None"', "+INF", '{"a":0}', '[""]', '"0"', '"0.00"', '"x"', '"\\u00a0"',
+)  # fmt: skip
+_SUCCESSES = (
+    "true",
+    "false",
+    "1",
+    "0",
+    "1.0",
+    "0.0",
+    "-0",
+    "2",
+    "0.5",
+    '"True"',
+    '"1.0"',
+    '" 0 "',
+    '"yes"',
+    "[]",
+    "{}",
+    "null",
+)
 _trees = st.recursive(
     _scalars, lambda inner: st.lists(inner, max_size=3).map(_listed) | _object(_anybody, inner, 3), max_leaves=5
 )
@@ -160,6 +183,8 @@ def _field(inner: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[str, str]]:
         (4, st.tuples(st.sampled_from(NUMBER_FIELDS), _weighted((2, _numbers), (1, _values)))),
         (4, st.tuples(st.sampled_from(OBJECT_FIELDS), _weighted((4, inner), (1, _encoded_twice), (1, _values)))),
         (3, st.tuples(st.sampled_from(["timestamp", "ts"]), _times)),
+        (1, st.tuples(st.just("error"), st.sampled_from(_ERRORS))),
+        (1, st.tuples(st.just("success"), st.sampled_from(_SUCCESSES))),
         (1, st.tuples(_anybody, _values)),
     )
 

@@ -230,6 +230,22 @@ def test_what_may_be_negative_stays(value: str) -> None:
         ({"success": True, "reward": -1}, True),
         ({"success": " FALSE ", "reward": 1}, False),
         ({"success": 1}, True),
+        ({"success": 1.0}, True),
+        ({"success": 0.0, "reward": 1}, False),
+        ({"success": "True"}, True),
+        ({"success": " 1.0 "}, True),
+        ({"success": "0"}, False),
+        ({"success": "-0"}, False),
+        ({"success": 2}, None),
+        ({"success": 0.5}, None),
+        ({"success": -1}, None),
+        ({"success": float("nan")}, None),
+        ({"success": float("inf"), "reward": 1}, True),
+        ({"success": 10**400}, None),
+        ({"success": ""}, None),
+        ({"success": [True]}, None),
+        ({"success": {"ok": True}}, None),
+        ({"success": "ok"}, None),
         ({"success": "yes", "reward": 0}, False),
         ({"reward": "0.5"}, True),
         ({}, None),
@@ -237,6 +253,30 @@ def test_what_may_be_negative_stays(value: str) -> None:
 )
 def test_columns_knows_an_actions_outcome(fields: dict[str, Any], expected: bool | None) -> None:
     assert row(fields)["success"] is expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *["null", '""', '" "', r'"\n"', r'"\u00a0"', "false", '"false"', '"False"', "0", "-0", "0.0", "0.00", '"0"'],
+        *["{}", "{ }", "{\n}", '"{}"', "[]", "[ ]", '" [] "', '" false "'],
+    ],
+)
+def test_an_error_that_says_there_was_none_is_none(value: str) -> None:
+    sent = f'{{"tool":"t","error":{value}}}'
+    assert (row(sent)["error"], row(sent)["payload"]) == (None, sent)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        *[('"None"', "None"), ('" x "', " x "), ("true", "true"), ("1", "1"), ("1e-9", "1e-9"), ("NaN", "NaN")],
+        *[('{"code":0}', '{"code":0}'), ('[""]', '[""]'), ("[{}]", "[{}]"), ("+INF", "+INF"), ("-INF", "-INF")],
+        *[('"falsehood"', "falsehood"), ('"0x0"', "0x0"), ('"no"', "no"), (r'"\ud800"', "?"), ("500", "500")],
+    ],
+)
+def test_any_other_error_is_one(value: str, expected: str) -> None:
+    assert row(f'{{"error":{value}}}')["error"] == expected
 
 
 def test_columns_falls_back() -> None:

@@ -21,6 +21,8 @@ LIMITS = Limits(max_bytes=6000, max_depth=3)
         '{"zz":[[1]]}',
         " { } ",
         '{"reward":1,"reward":null}',
+        '{"success":1,"error":false}',
+        '{"success":"True","error":"x"}',
     ],
 )
 def test_usual_messages(message: str) -> None:
@@ -35,7 +37,9 @@ def test_usual_messages(message: str) -> None:
         '{"action_id":%s}' % ("1" * 4301),
         '{"reward":1e400}',
         '{"reward":"1"}',
-        '{"success":1}',
+        '{"success":[1]}',
+        '{"error":{}}',
+        '{"error":1.5}',
         '{"event":{}}',
         '{"context":NaN}',
         '{"zz":"\\ud800"}',

@@ -17,7 +17,7 @@ from agentmon.contracts.json_text import BLANKS, Fields, Json, opened, read_obje
 from agentmon.contracts.measures import outcome
 from agentmon.contracts.tables import MESSAGE_TABLES, Kind
 from agentmon.contracts.topics import table_of
-from agentmon.contracts.values import amount, count, number, truth
+from agentmon.contracts.values import amount, count, error_text, number, truth
 
 #: Fields of agent.metrics messages that are no measurements, where the message has no object `metrics`.
 NO_METRICS = (
@@ -47,6 +47,7 @@ _BLANK: dict[str, Any] = dict.fromkeys(
 _READ: dict[Kind, Callable[[Json], Any]] = {
     "text": text_of,
     "json": text_of,
+    "error": lambda field: error_text(text_of(field)),
     "number": lambda field: number(field.value),
     "amount": lambda field: amount(field.value),
     "count": lambda field: count(field.value),

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-#: How a message's field fills the column of its name: number a double, amount one that is not negative, count a whole
-#: number that is not negative, null where it holds none; text and json a string's content, any other JSON as it came. json says that it is mostly no string: a reader of many
-#: messages leaves it undecoded.
-Kind = Literal["text", "json", "number", "amount", "count"]
+#: How a message's field fills the column of its name. number: a double; amount: one that is not negative; count: a whole
+#: number that is not negative; null where it holds none. text and json: a string's content, any other JSON as it came;
+#: json says that it is mostly no string: a reader of many messages leaves it undecoded. error: as text, null where it says
+#: that there was none (contracts/values.py).
+Kind = Literal["text", "json", "error", "number", "amount", "count"]
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,12 @@ ACTIONS = _rows(
             "duration_ms", "double", "How long it took, milliseconds; null where the message says less than 0", "amount"
         ),
         Column("result", "string", "What came out: text, or JSON as it came"),
-        Column("error", "string", "What went wrong: text, or JSON as it came; null or empty where nothing did", "text"),
+        Column(
+            "error",
+            "string",
+            "What went wrong: text, or JSON as it came; null where the message says blank, false, 0, {} or []",
+            "error",
+        ),
         Column("reasoning", "string", "Why the agent did it", "text"),
         Column("context", "string", "Arguments and circumstances: JSON as it came", "json"),
         Column("action_id", "string", "The producer's own count; restarts with its process and is no identity", "text"),

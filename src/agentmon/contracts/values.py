@@ -8,7 +8,9 @@ from typing import Any
 
 # ASCII only: Python's float() would also take 1_000 and digits of other scripts.
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_TRUTHS = {"true": True, "1": True, "false": False, "0": False}
+_TRUTHS = {"true": True, "false": False}
+# An error that says there was none; of any case, as Python writes False.
+_NO_ERROR = re.compile(r"\s*(false|-?0(\.0+)?|\{\s*\}|\[\s*\])?\s*", re.IGNORECASE)
 
 
 def number(value: Any) -> float | None:
@@ -62,11 +64,35 @@ def count(value: Any) -> int | None:
 
 
 def truth(value: Any) -> bool | None:
-    """true or false, also as text, and 1 or 0; None for anything else.
+    """true or false, and 1 or 0, each also as text; None for anything else.
 
-    >>> truth(True), truth(" FALSE "), truth(1), truth("yes")
-    (True, False, True, None)
+    >>> truth(True), truth(" FALSE "), truth(1.0), truth("0"), truth("yes")
+    (True, False, True, False, None)
     """
-    if type(value) is bool:
+    if isinstance(value, bool):
         return value
-    return _TRUTHS.get(str(value).strip(" ").lower()) if isinstance(value, (int, str)) else None
+    if isinstance(value, str) and (named := _TRUTHS.get(value.strip(" ").lower())) is not None:
+        return named
+    x = number(value)
+    return x == 1 if x in (0, 1) else None
+
+
+def is_error(value: Any) -> bool:
+    """Whether what a producer calls an error is one; never raises, whatever it is.
+
+    >>> is_error("timeout"), is_error({}), is_error("false"), is_error(KeyError())
+    (True, False, False, True)
+    """
+    try:
+        return bool(value) and not (isinstance(value, str) and error_text(value) is None)
+    except Exception:  # noqa: BLE001 - numpy's arrays, and somebody's __bool__
+        return True
+
+
+def error_text(text: str | None) -> str | None:
+    """What an error says; None where it says that there was none: blank, false, 0, {} or [].
+
+    >>> error_text("timeout"), error_text(" "), error_text("False"), error_text("{ }"), error_text("None")
+    ('timeout', None, None, None, 'None')
+    """
+    return None if text is None or _NO_ERROR.fullmatch(text) else text

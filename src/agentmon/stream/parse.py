@@ -31,7 +31,7 @@ from agentmon.contracts.json_text import STORED_AS, Json
 from agentmon.contracts.message import Limits, headers_text, key_texts, read, result_of
 from agentmon.contracts.tables import MESSAGE_TABLES, Kind
 from agentmon.contracts.topics import ACTION_STARTED, ACTIONS, table_of
-from agentmon.contracts.values import count
+from agentmon.contracts.values import count, error_text, truth
 from agentmon.stream.parsed import SCHEMAS, Parsed, joined
 from agentmon.stream.usual import NOTHING, Usual, usual
 
@@ -142,8 +142,7 @@ class Parser:
         if table in ("actions", "learning"):
             columns["tool"] = pc.coalesce(_texts(fields["tool"]), _texts(fields["name"]))
         if table == "actions":
-            success = pa.array(fields["success"], pa.bool_())
-            columns["success"] = pc.coalesce(success, pc.greater(columns["reward"], 0.0))
+            columns["success"] = pc.coalesce(_truths(fields["success"]), pc.greater(columns["reward"], 0.0))
             results = map(self._result, fields["result"], fields["context"], columns["context"])
             columns["result"] = pa.array(results, pa.string())
         if table == "learning":
@@ -259,6 +258,19 @@ def _texts(values: Sequence[Any]) -> pa.Array:
     return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
+def _errors(values: Sequence[Any]) -> pa.Array:
+    """Of texts, whole numbers, true and false."""
+    texts = ("true" if value is True else value if value is None else str(value) for value in values)
+    return pa.array(map(error_text, texts), pa.string())
+
+
+def _truths(values: Sequence[Any]) -> pa.Array:
+    try:
+        return pa.array(values, pa.bool_())
+    except (pa.ArrowTypeError, pa.ArrowInvalid):  # numbers or texts among them
+        return pa.array(list(map(truth, values)), pa.bool_())
+
+
 def _numbers(values: Sequence[Any]) -> pa.Array:
     numbers = pa.array(values, pa.float64())
     return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))
@@ -294,6 +306,7 @@ def _one_by_one_us(values: Sequence[Any]) -> Any:
 _COLUMNS: dict[Kind, Callable[[Sequence[Any]], Any]] = {
     "text": _texts,
     "json": _json_texts,
+    "error": _errors,
     "number": _numbers,
     "amount": _amounts,
     "count": _counts,

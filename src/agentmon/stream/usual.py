@@ -25,6 +25,7 @@ _Field = tuple[Any, Any]  # type, default
 _FIELDS: dict[Kind, _Field] = {
     "text": (_TEXT, None),
     "json": (msgspec.Raw, NOTHING),
+    "error": (str | int | bool | None, None),
     "number": (_NUMBER, None),
     "amount": (_NUMBER, None),
     "count": (_NUMBER, None),
@@ -35,7 +36,7 @@ _OWN_RULES: dict[str, dict[str, _Field]] = {
     "actions": {
         "tool": (_TEXT, None),
         "name": (_TEXT, None),
-        "success": (bool | None, None),
+        "success": (bool | float | str | None, None),
         "result": (msgspec.Raw, NOTHING),
     },
     "thoughts": {},
