@@ -146,6 +146,11 @@ _ERRORS = (
     "null", "false", "true", "0", "-0", "0.0", "1", '""', '" "', '"\\n"', "{}", "{ }", "[]", "[ ]", '"{}"', '"[ ]"', '"false"',
     '" False"', '"None"', "+INF", '{"a":0}', '[""]', '"0"', '"0.00"', '"x"', '"\\u00a0"',
 )  # fmt: skip
+_REWARDS = (
+    "true", "false", "1", "-0.5", '"true"', '" False"', '"0.5"', "{}", '{"score":1}', '{"score":true,"feedback":"f"}',
+    '{"score":" 2 "}', '{"score":null}', '{"score":NaN}', '{"score":+INF}', '{"score":1,"score":0}', '{"score":{"score":1}}',
+    '[{"score":1}]', '"{\\"score\\":1}"', "NaN", "1e400",
+)  # fmt: skip
 _SUCCESSES = (
     "true",
     "false",
@@ -184,6 +189,7 @@ def _field(inner: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[str, str]]:
         (4, st.tuples(st.sampled_from(OBJECT_FIELDS), _weighted((4, inner), (1, _encoded_twice), (1, _values)))),
         (3, st.tuples(st.sampled_from(["timestamp", "ts"]), _times)),
         (1, st.tuples(st.just("error"), st.sampled_from(_ERRORS))),
+        (1, st.tuples(st.just("reward"), st.sampled_from(_REWARDS))),
         (1, st.tuples(st.just("success"), st.sampled_from(_SUCCESSES))),
         (1, st.tuples(_anybody, _values)),
     )

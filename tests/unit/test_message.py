@@ -173,12 +173,48 @@ def test_columns_replaces_lone_surrogates() -> None:
         *[(2, 2.0), ("2", 2.0), (" 1e3 ", 1000.0), ("5.", 5.0), (".5", 0.5), ("+5", 5.0)],
         *[
             (text, None)
-            for text in ("1d", "0x10", "1_0", "٣", "\t5", "5\n", "NaN", "", True, {}, [1], "1e400", 10**400)
+            for text in (
+                "1d",
+                "0x10",
+                "1_0",
+                "٣",
+                "\t5",
+                "5\n",
+                "NaN",
+                "",
+                True,
+                {},
+                [1],
+                "1e400",
+                10**400,
+                {"score": 1},
+            )
         ],
     ],
 )
 def test_columns_reads_numbers_and_numbers_as_text(value: Any, expected: float | None) -> None:
-    assert row({"reward": value})["reward"] == expected
+    assert row({"cost_usd": value})["cost_usd"] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        *[("0.93", 0.93), ('" -2 "', -2.0), ("true", 1.0), ("false", 0.0), ('"True"', 1.0), ('"false"', 0.0)],
+        *[('{"score":0.75,"feedback":"because"}', 0.75), ('{"score":true}', 1.0), ('{"score":"0.5"}', 0.5)],
+        *[('{ "value":3, "score" :-1e2 }', -100.0), ('{"score":0,"score":1}', 1.0), ('{"score":false,"n":[{}]}', 0.0)],
+        *[(value, None) for value in ("NaN", '{"score":NaN}', '{"score":+INF}', '{"score":null}', "{}", "[1]")],
+        *[
+            (value, None)
+            for value in ('{"score":{"score":1}}', '{"Score":1}', '{"score":[1]}', '{"score":1e400}', '"good"')
+        ],
+        *[(value, None) for value in ('"yes"', "null", '""', "1e400", '"1,5"', '{"scores":{"score":1}}')],
+    ],
+)
+def test_a_reward_is_a_number_a_boolean_or_an_object_with_a_score(value: str, expected: float | None) -> None:
+    """A row's reward, also that of a run, which ends its session."""
+    for topic in ("agent.actions", "agent.learning"):
+        assert row(f'{{"reward":{value}}}', topic)["reward"] == expected
+    assert row(f'{{"reward":{value}}}')["success"] is (None if expected is None else expected > 0)
 
 
 @pytest.mark.parametrize(

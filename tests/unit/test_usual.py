@@ -22,6 +22,7 @@ LIMITS = Limits(max_bytes=6000, max_depth=3)
         " { } ",
         '{"reward":1,"reward":null}',
         '{"success":1,"error":false}',
+        '{"reward":true}',
         '{"success":"True","error":"x"}',
     ],
 )
@@ -39,6 +40,7 @@ def test_usual_messages(message: str) -> None:
         '{"reward":"1"}',
         '{"success":[1]}',
         '{"error":{}}',
+        '{"reward":{"score":1}}',
         '{"error":1.5}',
         '{"event":{}}',
         '{"context":NaN}',

@@ -17,7 +17,7 @@ from agentmon.contracts.json_text import BLANKS, Fields, Json, opened, read_obje
 from agentmon.contracts.measures import outcome
 from agentmon.contracts.tables import MESSAGE_TABLES, Kind
 from agentmon.contracts.topics import table_of
-from agentmon.contracts.values import amount, count, error_text, number, truth
+from agentmon.contracts.values import amount, count, error_text, number, reward, truth
 
 #: Fields of agent.metrics messages that are no measurements, where the message has no object `metrics`.
 NO_METRICS = (
@@ -49,6 +49,7 @@ _READ: dict[Kind, Callable[[Json], Any]] = {
     "json": text_of,
     "error": lambda field: error_text(text_of(field)),
     "number": lambda field: number(field.value),
+    "reward": lambda field: reward(field.value),
     "amount": lambda field: amount(field.value),
     "count": lambda field: count(field.value),
 }

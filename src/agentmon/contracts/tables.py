@@ -11,9 +11,10 @@ from typing import Literal
 
 #: How a message's field fills the column of its name. number: a double; amount: one that is not negative; count: a whole
 #: number that is not negative; null where it holds none. text and json: a string's content, any other JSON as it came;
-#: json says that it is mostly no string: a reader of many messages leaves it undecoded. error: as text, null where it says
+#: json says that it is mostly no string: a reader of many messages leaves it undecoded. reward: a double, of a number, true,
+#: false, or the score of an object. error: as text, null where it says
 #: that there was none (contracts/values.py).
-Kind = Literal["text", "json", "error", "number", "amount", "count"]
+Kind = Literal["text", "json", "error", "reward", "number", "amount", "count"]
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,12 @@ ACTIONS = _rows(
         Column("tool", "string", "Name of the tool"),
         Column("action", "string", "What was done with it", "text"),
         Column("success", "boolean", "Outcome: what the message says, else reward > 0, else null (unknown)"),
-        Column("reward", "double", "Reward of this action", "number"),
+        Column(
+            "reward",
+            "double",
+            "Reward of this action: a number, 1 for true, 0 for false, or an object's score",
+            "reward",
+        ),
         Column(
             "duration_ms", "double", "How long it took, milliseconds; null where the message says less than 0", "amount"
         ),
@@ -165,7 +171,7 @@ LEARNING = _rows(
     "What agents learned: rewards and learning progress",
     (
         Column("tool", "string", "What was rewarded"),
-        Column("reward", "double", "Reward of its own; null in a progress report", "number"),
+        Column("reward", "double", "Reward of its own, read as in actions; null in a progress report", "reward"),
         Column("total_events", "bigint", "Progress report: events seen by the producer"),
         Column("success_rate", "double", "Progress report: fraction of successes, as the producer counts"),
         Column("avg_reward", "double", "Progress report: mean reward, as the producer counts"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 # ASCII only: Python's float() would also take 1_000 and digits of other scripts.
@@ -75,6 +76,21 @@ def truth(value: Any) -> bool | None:
         return named
     x = number(value)
     return x == 1 if x in (0, 1) else None
+
+
+def reward(value: Any) -> float | None:
+    """A number, true as 1 and false as 0, each also as text; of an object, its score.
+
+    >>> reward("0.5"), reward(True), reward({"score": False, "feedback": "no"}), reward({"score": {}}), reward("good")
+    (0.5, 1.0, 0.0, None, None)
+    """
+    if isinstance(value, Mapping):
+        value = value.get("score")
+    result = number(value)
+    if result is None and isinstance(value, (bool, str)):
+        told = truth(value)
+        return None if told is None else float(told)
+    return result
 
 
 def is_error(value: Any) -> bool:

@@ -31,7 +31,7 @@ from agentmon.contracts.json_text import STORED_AS, Json
 from agentmon.contracts.message import Limits, headers_text, key_texts, read, result_of
 from agentmon.contracts.tables import MESSAGE_TABLES, Kind
 from agentmon.contracts.topics import ACTION_STARTED, ACTIONS, table_of
-from agentmon.contracts.values import count, error_text, truth
+from agentmon.contracts.values import count, error_text, reward, truth
 from agentmon.stream.parsed import SCHEMAS, Parsed, joined
 from agentmon.stream.usual import NOTHING, Usual, usual
 
@@ -276,6 +276,13 @@ def _numbers(values: Sequence[Any]) -> pa.Array:
     return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))
 
 
+def _rewards(values: Sequence[Any]) -> pa.Array:
+    try:
+        return _numbers(values)
+    except (pa.ArrowTypeError, pa.ArrowInvalid):  # true and false among them
+        return _numbers(list(map(reward, values)))
+
+
 def _amounts(values: Sequence[Any]) -> pa.Array:
     numbers = _numbers(values)
     return pc.if_else(pc.less(numbers, 0.0), pa.scalar(None, pa.float64()), pc.abs(numbers))
@@ -307,6 +314,7 @@ _COLUMNS: dict[Kind, Callable[[Sequence[Any]], Any]] = {
     "text": _texts,
     "json": _json_texts,
     "error": _errors,
+    "reward": _rewards,
     "number": _numbers,
     "amount": _amounts,
     "count": _counts,

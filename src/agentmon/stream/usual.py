@@ -26,6 +26,7 @@ _FIELDS: dict[Kind, _Field] = {
     "text": (_TEXT, None),
     "json": (msgspec.Raw, NOTHING),
     "error": (str | int | bool | None, None),
+    "reward": (bool | float | None, None),
     "number": (_NUMBER, None),
     "amount": (_NUMBER, None),
     "count": (_NUMBER, None),
