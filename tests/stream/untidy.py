@@ -65,7 +65,9 @@ _TIMES = (
     "1763000004.1", "1763000004", "1763000004100", "1763000004100123", '"1763000004.1"', '" 1763000004 "', "1e11",
     "99999999999.9", "1e14", "99999999999999.5", "-1e11", "946684800", "946684799.999999", "9.46684800e8",
     "1793534400", "1793534700", "1793534700.2", "1e18", "2.5e17", "2.4e17", "-1", "0", "1e300", "-1e300",
-    "9223372036854775808", "NaN", "Infinity", "true", "{}", "[1]", "null", '""', '"soon"',
+    "9223372036854775808", "1763000004123456789", "1763000004123456000", "1763000004123456789.0", "1.763e18",
+    '"1763000004123456789"', "1793534400000000000", "99999999999999999", "100000000000000000", "9007199254740993",
+    "-1763000004123456789", "111111111111111111111111111111", '"0000000000000000000000000000001763000004123456789"', "NaN", "Infinity", "true", "{}", "[1]", "null", '""', '"soon"',
 )  # fmt: skip
 _ISO_TIMES = (
     "2025-11-13", "2025-11-13T02:13", "2025-11-13 02:13:24", "2025-11-13T02:13:24.1Z",
@@ -79,6 +81,10 @@ _ISO_TIMES = (
     "2026-11-01T12:05:00.123456Z", " 2025-11-13", "2025-11-13\n", "2025-11-13T02:13:24.Z",
     "2025-11-13T02:13:24.1234567890Z", "20251113", "12025-11-13", "+2025-11-13", "-2025-11-13", "epoch", "now",
     "T02:13", "02:13", "\uff12025-11-13", "2025-11-13T02:13:24 UTC", "2025-11-13T02:13:24 +05:00",
+    "2025-11-13 02:13:24.25+00", "2025-11-13T02:13:24-05", "2025-11-13 02:13:24,123", "2025-11-13T02:13:24,123+0000",
+    "2025-11-13 02:13:24 Z", "20251113T021324Z", "20251113T021324.5+0530", "2025-1113", "2025-11-13T02:13:24\u221205:00",
+    "2025-11-13T02:13:24+18", "2025-11-13T02:13:24+19", "2025-11-13T02:13:24+5", "2025-11-13T02:13:24+005",
+    "2025-11-13T02:13:24,", "2025-11-13T02:13,5", "2025-11-13T02:13:24  Z", "2025-11-13+00", "Thu, 13 Nov 2025 02:13:24 +0000",
 )  # fmt: skip
 
 _characters = st.characters(codec=None) | st.sampled_from('\ud800\udfff😀\x00\x1b\x7f\u2028"\\/é{}[]<> 5')
@@ -135,6 +141,34 @@ _deep = st.integers(1, MAX_DEPTH + 1).flatmap(
         ["[" * n + "]" * n, '{"a":' * n + "1" + "}" * n, '[{"metrics":' * (n // 2) + "[]" + "}]" * (n // 2)]
     )
 )
+#: What some producers say where nothing went wrong, and what is near to it.
+_ERRORS = (
+    "null", "false", "true", "0", "-0", "0.0", "1", '""', '" "', '"\\n"', "{}", "{ }", "[]", "[ ]", '"{}"', '"[ ]"', '"false"',
+    '" False"', '"None"', "+INF", '{"a":0}', '[""]', '"0"', '"0.00"', '"x"', '"\\u00a0"',
+)  # fmt: skip
+_REWARDS = (
+    "true", "false", "1", "-0.5", '"true"', '" False"', '"0.5"', "{}", '{"score":1}', '{"score":true,"feedback":"f"}',
+    '{"score":" 2 "}', '{"score":null}', '{"score":NaN}', '{"score":+INF}', '{"score":1,"score":0}', '{"score":{"score":1}}',
+    '[{"score":1}]', '"{\\"score\\":1}"', "NaN", "1e400",
+)  # fmt: skip
+_SUCCESSES = (
+    "true",
+    "false",
+    "1",
+    "0",
+    "1.0",
+    "0.0",
+    "-0",
+    "2",
+    "0.5",
+    '"True"',
+    '"1.0"',
+    '" 0 "',
+    '"yes"',
+    "[]",
+    "{}",
+    "null",
+)
 _trees = st.recursive(
     _scalars, lambda inner: st.lists(inner, max_size=3).map(_listed) | _object(_anybody, inner, 3), max_leaves=5
 )
@@ -154,6 +188,9 @@ def _field(inner: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[str, str]]:
         (4, st.tuples(st.sampled_from(NUMBER_FIELDS), _weighted((2, _numbers), (1, _values)))),
         (4, st.tuples(st.sampled_from(OBJECT_FIELDS), _weighted((4, inner), (1, _encoded_twice), (1, _values)))),
         (3, st.tuples(st.sampled_from(["timestamp", "ts"]), _times)),
+        (1, st.tuples(st.just("error"), st.sampled_from(_ERRORS))),
+        (1, st.tuples(st.just("reward"), st.sampled_from(_REWARDS))),
+        (1, st.tuples(st.just("success"), st.sampled_from(_SUCCESSES))),
         (1, st.tuples(_anybody, _values)),
     )
 
@@ -161,7 +198,9 @@ def _field(inner: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[str, str]]:
 _flat = st.lists(_field(_object(_anybody, _values, 4)), max_size=5).flatmap(_joined)
 _message = st.lists(_field(_flat), max_size=9).flatmap(_joined)
 _before = st.sampled_from([*[""] * 30, " ", "\n\t\r ", "\ufeff", "\x0c", "\xa0"])
-_after = st.sampled_from(["", "", "", "", " x", "{", "]", "}", "\x00", ' {"tool":"second"}', " +INF", " NaN"])
+_after = st.sampled_from(
+    [*[""] * 30, " ", "\r\n", " x", "{", "]", "}", ",", "\x00", "\xa0", ' {"tool":"second"}', "\n{}", " +INF", " NaN"]
+)
 _surrounded = st.tuples(_before, _message, _after).map("".join)
 _broken = st.tuples(st.sampled_from([*TEXT_FIELDS, *OBJECT_FIELDS, "x"]), st.sampled_from(_NOT_JSON)).map(
     lambda f: f'{{"tool":"t",{json.dumps(f[0])}:{f[1]},"reward":1}}'

@@ -41,6 +41,34 @@ def row(value: Any, topic: str = "agent.actions", **origin: Any) -> dict[str, An
         ("[1]", "not_object"),
         (" null", "not_object"),
         ("hello", "not_json"),
+        *[
+            (text, "not_json")
+            for text in (
+                '{"a":1} x',
+                '{"a":1}{"a":2}',
+                '{"a":1}\n{"a":2}\n',
+                '{"a":1}{',
+                '{"a":1}}',
+                '{"a":1},',
+                "{} {}",
+                "{}x",
+                '{"a":NaN} NaN',
+                '{"a":+INF} +INF',
+                '{"a":1}\x00',
+                '{"a":1}\xa0',
+                '{"a":1}\x0c',
+                '{"a":1} // done',
+                "{'a':'b'}",
+                "{a:1}",
+                '{"a":True}',
+                '{"a":None}',
+                '{"a":1,}',
+                '```json\n{"a":1}\n```',
+                'data: {"a":1}',
+                '{"a":1};',
+                '{"a":1}\ufeff',
+            )
+        ],
     ],
 )
 def test_quarantine_says_why(value: Any, reason: str) -> None:
@@ -56,9 +84,7 @@ def test_quarantine_takes_no_field_of_a_broken_message() -> None:
     assert (filled["agent_id"], filled["session_id"], filled["tool"]) == ("unknown", None, None)
 
 
-@pytest.mark.parametrize(
-    "value", ['{"a":1} x', '{"a":1}{', " \n{}", '{"z":[[[[]]]]}', '{"a":[NaN,+INF,-INF,-Infinity]}']
-)
+@pytest.mark.parametrize("value", ['{"a":1} \r\n\t', " \n{} \n", '{"z":[[[[]]]]}', '{"a":[NaN,+INF,-INF,-Infinity]}'])
 def test_json_may_be_untidy(value: str) -> None:
     filled = row(value)
     assert (filled["table"], filled["payload"]) == ("actions", value)
@@ -147,19 +173,91 @@ def test_columns_replaces_lone_surrogates() -> None:
         *[(2, 2.0), ("2", 2.0), (" 1e3 ", 1000.0), ("5.", 5.0), (".5", 0.5), ("+5", 5.0)],
         *[
             (text, None)
-            for text in ("1d", "0x10", "1_0", "٣", "\t5", "5\n", "NaN", "", True, {}, [1], "1e400", 10**400)
+            for text in (
+                "1d",
+                "0x10",
+                "1_0",
+                "٣",
+                "\t5",
+                "5\n",
+                "NaN",
+                "",
+                True,
+                {},
+                [1],
+                "1e400",
+                10**400,
+                {"score": 1},
+            )
         ],
     ],
 )
 def test_columns_reads_numbers_and_numbers_as_text(value: Any, expected: float | None) -> None:
-    assert row({"reward": value})["reward"] == expected
+    assert row({"cost_usd": value})["cost_usd"] == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [(1.9, 1), (-1.9, -1), ("12", 12), (2**63, None), (-(2**63), None), ("x", None)]
+    ("value", "expected"),
+    [
+        *[("0.93", 0.93), ('" -2 "', -2.0), ("true", 1.0), ("false", 0.0), ('"True"', 1.0), ('"false"', 0.0)],
+        *[('{"score":0.75,"feedback":"because"}', 0.75), ('{"score":true}', 1.0), ('{"score":"0.5"}', 0.5)],
+        *[('{ "value":3, "score" :-1e2 }', -100.0), ('{"score":0,"score":1}', 1.0), ('{"score":false,"n":[{}]}', 0.0)],
+        *[(value, None) for value in ("NaN", '{"score":NaN}', '{"score":+INF}', '{"score":null}', "{}", "[1]")],
+        *[
+            (value, None)
+            for value in ('{"score":{"score":1}}', '{"Score":1}', '{"score":[1]}', '{"score":1e400}', '"good"')
+        ],
+        *[(value, None) for value in ('"yes"', "null", '""', "1e400", '"1,5"', '{"scores":{"score":1}}')],
+    ],
+)
+def test_a_reward_is_a_number_a_boolean_or_an_object_with_a_score(value: str, expected: float | None) -> None:
+    """A row's reward, also that of a run, which ends its session."""
+    for topic in ("agent.actions", "agent.learning"):
+        assert row(f'{{"reward":{value}}}', topic)["reward"] == expected
+    assert row(f'{{"reward":{value}}}')["success"] is (None if expected is None else expected > 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(1.9, 1), ("33.0", 33), ("12", 12), ("1,200", None), (2**63, None), (-(2**63), None), ("x", None)],
 )
 def test_columns_cuts_whole_numbers_off(value: Any, expected: int | None) -> None:
     assert row({"input_tokens": value})["input_tokens"] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "duration", "tokens"),
+    [
+        *[("-1", None, None), ('"-1"', None, None), ('" -1e3 "', None, None), ("-0.5", None, None)],
+        *[("-5e-324", None, None), ("-1.7e308", None, None), ("-9223372036854775809", None, None)],
+        *[
+            ("-Infinity", None, None),
+            ("-0", 0.0, 0),
+            ("-0.0", 0.0, 0),
+            ('"-0"', 0.0, 0),
+            ("0", 0.0, 0),
+            ("0.9", 0.9, 0),
+        ],
+    ],
+)
+def test_columns_have_no_negative_times_and_tokens(value: str, duration: float | None, tokens: int | None) -> None:
+    """Of clocks that were set back, and of counters' -1 for unknown; the payload has what was said."""
+    filled = row('{"duration_ms":#,"input_tokens":#,"output_tokens":#}'.replace("#", value))
+    assert repr(filled["duration_ms"]) == repr(duration), "0.0 has no sign either"
+    assert (filled["input_tokens"], filled["output_tokens"]) == (tokens, tokens)
+    assert f'"duration_ms":{value}' in filled["payload"]
+    progress = row('{"total_events":#,"data":{}}'.replace("#", value), "agent.learning")
+    assert progress["total_events"] == tokens
+    counts = row('{"action_count":#}'.replace("#", value), "agent.metrics")
+    assert counts["action_count"] == tokens
+
+
+@pytest.mark.parametrize("value", ["-1", "-0.25", '"-3"'])
+def test_what_may_be_negative_stays(value: str) -> None:
+    """Rewards, refunds, and whatever agents measure."""
+    filled = row('{"reward":#,"cost_usd":#}'.replace("#", value))
+    assert filled["reward"] == filled["cost_usd"] == float(value.strip('"'))
+    assert row('{"metrics":{"x":#}}'.replace("#", value), "agent.metrics")["metrics"] == {"x": float(value.strip('"'))}
 
 
 @pytest.mark.parametrize(
@@ -168,6 +266,22 @@ def test_columns_cuts_whole_numbers_off(value: Any, expected: int | None) -> Non
         ({"success": True, "reward": -1}, True),
         ({"success": " FALSE ", "reward": 1}, False),
         ({"success": 1}, True),
+        ({"success": 1.0}, True),
+        ({"success": 0.0, "reward": 1}, False),
+        ({"success": "True"}, True),
+        ({"success": " 1.0 "}, True),
+        ({"success": "0"}, False),
+        ({"success": "-0"}, False),
+        ({"success": 2}, None),
+        ({"success": 0.5}, None),
+        ({"success": -1}, None),
+        ({"success": float("nan")}, None),
+        ({"success": float("inf"), "reward": 1}, True),
+        ({"success": 10**400}, None),
+        ({"success": ""}, None),
+        ({"success": [True]}, None),
+        ({"success": {"ok": True}}, None),
+        ({"success": "ok"}, None),
         ({"success": "yes", "reward": 0}, False),
         ({"reward": "0.5"}, True),
         ({}, None),
@@ -175,6 +289,30 @@ def test_columns_cuts_whole_numbers_off(value: Any, expected: int | None) -> Non
 )
 def test_columns_knows_an_actions_outcome(fields: dict[str, Any], expected: bool | None) -> None:
     assert row(fields)["success"] is expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *["null", '""', '" "', r'"\n"', r'"\u00a0"', "false", '"false"', '"False"', "0", "-0", "0.0", "0.00", '"0"'],
+        *["{}", "{ }", "{\n}", '"{}"', "[]", "[ ]", '" [] "', '" false "'],
+    ],
+)
+def test_an_error_that_says_there_was_none_is_none(value: str) -> None:
+    sent = f'{{"tool":"t","error":{value}}}'
+    assert (row(sent)["error"], row(sent)["payload"]) == (None, sent)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        *[('"None"', "None"), ('" x "', " x "), ("true", "true"), ("1", "1"), ("1e-9", "1e-9"), ("NaN", "NaN")],
+        *[('{"code":0}', '{"code":0}'), ('[""]', '[""]'), ("[{}]", "[{}]"), ("+INF", "+INF"), ("-INF", "-INF")],
+        *[('"falsehood"', "falsehood"), ('"0x0"', "0x0"), ('"no"', "no"), (r'"\ud800"', "?"), ("500", "500")],
+    ],
+)
+def test_any_other_error_is_one(value: str, expected: str) -> None:
+    assert row(f'{{"error":{value}}}')["error"] == expected
 
 
 def test_columns_falls_back() -> None:
@@ -232,6 +370,7 @@ def test_envelopes_opens_one_only() -> None:
 
 def test_envelopes_opens_an_event_that_was_encoded_twice() -> None:
     assert row({"event": '{"tool":"t"}'})["tool"] == "t"
+    assert row({"event": '{"tool":"t"} and more'})["tool"] is None
 
 
 @pytest.mark.parametrize(
@@ -265,6 +404,43 @@ def test_time_comes_in_many_forms(value: Any) -> None:
     filled = row({"timestamp": value})
     assert (filled["event_time"], filled["time_source"]) == (NOW - timedelta(seconds=9.75), "message")
     assert filled["event_date"] == NOW.date()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *["2026-11-01 11:59:50.25+00", "2026-11-01T06:59:50.250-05", "2026-11-01T11:59:50.25+0000"],
+        *["2026-11-01 11:59:50,25", "2026-11-01 11:59:50,250000z", "2026-11-01T17:29:50,25+0530"],
+        *["2026-11-01 11:59:50.25 Z", "2026-11-01 11:59:50.25 UTC", "2026-11-01 11:59:50.25 +0000"],
+        *["20261101T115950.25Z", "20261101T135950,25+02", "2026-11-01T06:59:50.25\u221205:00"],
+        *["2026-11-01T11:59:50.250000000000Z", " 2026-11-01T11:59:50.25Z ", "2026-11-02T05:59:50.25+18"],
+        *[1793534390250000000, "1793534390250000000", 1793534390250000999, 1.79353439025e18, "1.79353439025e18"],
+    ],
+)
+def test_time_is_understood_as_tools_write_it(value: Any) -> None:
+    """Postgres' offset, Python's logging, Ruby, the compact form, ISO's own minus, and nanoseconds."""
+    filled = row({"timestamp": value})
+    assert (filled["event_time"], filled["time_source"]) == (NOW - timedelta(seconds=9.75), "message")
+
+
+def test_time_in_nanoseconds_loses_nothing() -> None:
+    """A double of such a size is off by up to 128 ns, which may be the microsecond before."""
+    times = [1793534390000000000 + us * 1000 for us in range(0, 1_000_000, 997)]
+    assert [row({"ts": ns})["event_time"].microsecond for ns in times] == list(range(0, 1_000_000, 997))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *["2026-11-01T11:59:50+5", "2026-11-01T11:59:50+19", "2026-11-01T11:59:50+005", "2026-11-01T11:59:50,"],
+        *["2026-11-01T11:59,5", "2026-1101", "2026-11-01+00", "2026-11-01T11:59:50  Z", "20261101"],
+        *["Sun, 01 Nov 2026 11:59:50 +0000", [2026, 11, 1, 11, 59, 50], "2026-W44-7", "2026-305"],
+    ],
+)
+def test_time_is_not_guessed(value: Any) -> None:
+    filled = row({"timestamp": value})
+    assert filled["event_time"] == NOW
+    assert filled["time_source"] == ("clamped" if value == "20261101" else "kafka"), "a number counts seconds"
 
 
 @pytest.mark.parametrize(

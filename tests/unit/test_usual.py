@@ -21,6 +21,9 @@ LIMITS = Limits(max_bytes=6000, max_depth=3)
         '{"zz":[[1]]}',
         " { } ",
         '{"reward":1,"reward":null}',
+        '{"success":1,"error":false}',
+        '{"reward":true}',
+        '{"success":"True","error":"x"}',
     ],
 )
 def test_usual_messages(message: str) -> None:
@@ -35,7 +38,10 @@ def test_usual_messages(message: str) -> None:
         '{"action_id":%s}' % ("1" * 4301),
         '{"reward":1e400}',
         '{"reward":"1"}',
-        '{"success":1}',
+        '{"success":[1]}',
+        '{"error":{}}',
+        '{"reward":{"score":1}}',
+        '{"error":1.5}',
         '{"event":{}}',
         '{"context":NaN}',
         '{"zz":"\\ud800"}',

@@ -1,7 +1,7 @@
 """JSON as untidy producers write it: the fields of an object, each with its value and its text as it came.
 
-Taken besides strict JSON: NaN and Infinity (also -Infinity, +Infinity, +INF and -INF), lone surrogates, duplicate names
-(the last one wins), and whatever follows the object.
+Taken besides strict JSON: NaN and Infinity (also -Infinity, +Infinity, +INF and -INF), lone surrogates, and duplicate names
+(the last one wins). Nothing but white space follows the object.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ BLANKS = " \t\n\r"
 #: JSON that a column of texts holds as another text: null is none, and a whole zero has no sign, as in Python's int.
 STORED_AS = {"null": None, "-0": "0"}
 
-_BEGIN = re.compile(rf"[{BLANKS}]*{{[{BLANKS}]*(}})?")
+_BEGIN = re.compile(rf"[{BLANKS}]*{{[{BLANKS}]*(}}[{BLANKS}]*)?")
 _COLON = re.compile(rf"[{BLANKS}]*:[{BLANKS}]*")
 _END_OF_FIELD = re.compile(rf"[{BLANKS}]*([,}}])[{BLANKS}]*")
 # A string may lack its end here: looking for one again from each quote within takes for ever.
@@ -39,27 +39,27 @@ Fields = Mapping[str, Json]
 
 
 def read_object(text: str, max_depth: int) -> dict[str, Json] | None:
-    """The fields of the object that a text begins with; None if there is none, or one nested deeper than max_depth.
+    """The fields of the object that a text is; None if it is none, or one nested deeper than max_depth.
 
-    >>> read_object(' {"a": [+INF,  0], "a": 1e400, "b": null} and more', 2)
+    >>> read_object(' {"a": [+INF,  0], "a": 1e400, "b": null} ', 2)
     {'a': Json(value=inf, text='1e400')}
-    >>> read_object('{"a": [[]]}', 2), read_object("[]", 2), read_object('{"a": 01}', 2)
-    (None, None, None)
+    >>> read_object('{"a": [[]]}', 2), read_object("[]", 2), read_object('{"a": 01}', 2), read_object("{} {}", 2)
+    (None, None, None, None)
     """
     begin = _BEGIN.match(text)
     if begin is None:
         return None
     if begin[1]:
-        return {}
+        return {} if begin.end() == len(text) else None
     try:
         try:
-            fields, end = _fields(text, text, begin.end())
+            fields = _fields(text, text, begin.end())
         except ValueError:
-            fields, end = _fields(_OTHER_INFINITY.sub(_as_list, text), text, begin.end())
+            fields = _fields(_OTHER_INFINITY.sub(_as_list, text), text, begin.end())
     except (ValueError, RecursionError):
         return None
     # Looking at every bracket takes longer than decoding: only where the text allows for too many.
-    if text.count("{") + text.count("[") > max_depth and _depth(text[:end]) > max_depth:
+    if text.count("{") + text.count("[") > max_depth and _depth(text) > max_depth:
         return None
     return fields
 
@@ -92,8 +92,8 @@ def _integer(digits: str) -> float:
 _decode = json.JSONDecoder(parse_int=_integer).raw_decode
 
 
-def _fields(decodable: str, text: str, at: int) -> tuple[dict[str, Json], int]:
-    """The fields of an object whose first name is there, and where the object ends.
+def _fields(decodable: str, text: str, at: int) -> dict[str, Json]:
+    """The fields of an object whose first name is there, and which is all that is left of the text.
 
     `decodable`: the text as Python can decode it, of the same length. Raises ValueError where it is
     no JSON, and RecursionError.
@@ -110,7 +110,9 @@ def _fields(decodable: str, text: str, at: int) -> tuple[dict[str, Json], int]:
         if end is None:
             raise ValueError("no end")
         if end[1] == "}":
-            return {name: field for name, field in fields.items() if field.value is not None}, end.end(1)
+            if end.end() != len(text):
+                raise ValueError("more than an object")
+            return {name: field for name, field in fields.items() if field.value is not None}
         at = end.end()
 
 

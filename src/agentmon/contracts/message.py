@@ -17,7 +17,7 @@ from agentmon.contracts.json_text import BLANKS, Fields, Json, opened, read_obje
 from agentmon.contracts.measures import outcome
 from agentmon.contracts.tables import MESSAGE_TABLES, Kind
 from agentmon.contracts.topics import table_of
-from agentmon.contracts.values import number, truth, whole
+from agentmon.contracts.values import amount, count, error_text, number, reward, truth
 
 #: Fields of agent.metrics messages that are no measurements, where the message has no object `metrics`.
 NO_METRICS = (
@@ -33,7 +33,7 @@ ERRORS = {
     "empty": "The message has no value.",
     "too_large": "The value is longer than AGENTMON_MAX_MESSAGE_BYTES allows.",
     "not_utf8": "The value is not valid UTF-8.",
-    "not_json": "The value is not JSON, or nested deeper than AGENTMON_MAX_DEPTH allows.",
+    "not_json": "The value is not JSON, has something before or after it, or is nested deeper than AGENTMON_MAX_DEPTH allows.",
     "not_object": "The value is JSON, but not an object.",
     REPEAT: "The producer sent it twice: the first copy, with the same event_id, counts.",
 }
@@ -47,8 +47,11 @@ _BLANK: dict[str, Any] = dict.fromkeys(
 _READ: dict[Kind, Callable[[Json], Any]] = {
     "text": text_of,
     "json": text_of,
+    "error": lambda field: error_text(text_of(field)),
     "number": lambda field: number(field.value),
-    "count": lambda field: whole(field.value),
+    "reward": lambda field: reward(field.value),
+    "amount": lambda field: amount(field.value),
+    "count": lambda field: count(field.value),
 }
 #: By table, the columns that the field of their name fills, and how.
 _SIMPLE = {
@@ -160,7 +163,7 @@ def _fill(row: dict[str, Any], fields: Fields, table: str, plain: Fields, limits
         row["result"] = _text(fields, "result") if "result" in fields else result_of(get("context"), limits)
     elif table == "learning":
         report = {**fields, **(opened(get("data"), limits.max_depth) or {})}
-        row["total_events"] = whole(_value(report, "total_events"))
+        row["total_events"] = count(_value(report, "total_events"))
         row["success_rate"] = number(_value(report, "success_rate"))
         row["avg_reward"] = number(_value(report, "avg_reward"))
         row["learning_trend"] = _text(report, "learning_trend")

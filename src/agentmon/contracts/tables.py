@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-#: How a message's field fills the column of its name: number a double, count a whole number, null where it holds none;
-#: text and json a string's content, any other JSON as it came. json says that it is mostly no string: a reader of many
-#: messages leaves it undecoded.
-Kind = Literal["text", "json", "number", "count"]
+#: How a message's field fills the column of its name. number: a double; amount: one that is not negative; count: a whole
+#: number that is not negative; null where it holds none. text and json: a string's content, any other JSON as it came;
+#: json says that it is mostly no string: a reader of many messages leaves it undecoded. reward: a double, of a number, true,
+#: false, or the score of an object. error: as text, null where it says
+#: that there was none (contracts/values.py).
+Kind = Literal["text", "json", "error", "reward", "number", "amount", "count"]
 
 
 @dataclass(frozen=True)
@@ -123,16 +125,30 @@ ACTIONS = _rows(
         Column("tool", "string", "Name of the tool"),
         Column("action", "string", "What was done with it", "text"),
         Column("success", "boolean", "Outcome: what the message says, else reward > 0, else null (unknown)"),
-        Column("reward", "double", "Reward of this action", "number"),
-        Column("duration_ms", "double", "How long it took, milliseconds", "number"),
+        Column(
+            "reward",
+            "double",
+            "Reward of this action: a number, 1 for true, 0 for false, or an object's score",
+            "reward",
+        ),
+        Column(
+            "duration_ms", "double", "How long it took, milliseconds; null where the message says less than 0", "amount"
+        ),
         Column("result", "string", "What came out: text, or JSON as it came"),
-        Column("error", "string", "What went wrong: text, or JSON as it came; null or empty where nothing did", "text"),
+        Column(
+            "error",
+            "string",
+            "What went wrong: text, or JSON as it came; null where the message says blank, false, 0, {} or []",
+            "error",
+        ),
         Column("reasoning", "string", "Why the agent did it", "text"),
         Column("context", "string", "Arguments and circumstances: JSON as it came", "json"),
         Column("action_id", "string", "The producer's own count; restarts with its process and is no identity", "text"),
         Column("span_id", "string", "Ties the action to the action_started event that announced it", "text"),
-        Column("input_tokens", "bigint", "Tokens read by the model", "count"),
-        Column("output_tokens", "bigint", "Tokens written by the model", "count"),
+        Column("input_tokens", "bigint", "Tokens read by the model; null where the message says less than 0", "count"),
+        Column(
+            "output_tokens", "bigint", "Tokens written by the model; null where the message says less than 0", "count"
+        ),
         Column("cost_usd", "double", "Cost, US dollars", "number"),
     ),
     "SELECT tool, count(*) AS n, avg(success::INT) AS success_rate FROM actions GROUP BY tool ORDER BY n DESC",
@@ -155,7 +171,7 @@ LEARNING = _rows(
     "What agents learned: rewards and learning progress",
     (
         Column("tool", "string", "What was rewarded"),
-        Column("reward", "double", "Reward of its own; null in a progress report", "number"),
+        Column("reward", "double", "Reward of its own, read as in actions; null in a progress report", "reward"),
         Column("total_events", "bigint", "Progress report: events seen by the producer"),
         Column("success_rate", "double", "Progress report: fraction of successes, as the producer counts"),
         Column("avg_reward", "double", "Progress report: mean reward, as the producer counts"),
@@ -187,7 +203,7 @@ QUARANTINE = _rows(
         Column(
             "reason",
             "string",
-            "empty, too_large, not_utf8, not_json (or nested too deep), not_object, or repeat: a second copy",
+            "empty, too_large, not_utf8, not_json (or with something after it, or nested too deep), not_object, or repeat: a second copy",
         ),
         Column("error", "string", "One sentence for a person"),
     ),

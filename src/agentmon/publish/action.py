@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from agentmon.contracts.topics import ACTION_STARTED, ACTIONS
+from agentmon.contracts.values import is_error
 from agentmon.publish.clean import str_of
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Action:
             self.error = f"{type(error).__name__}: {str_of(error)}"
             self.success = False
         elif self.success is None and self.reward is None:
-            self.success = not self.error
+            self.success = not is_error(self.error)
         self._publisher.publish_action(
             self.tool,
             self.action,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from agentmon.contracts import topics
+from agentmon.contracts.values import amount, is_error
 from agentmon.errors import UsageError
 from agentmon.publish.action import Action
 from agentmon.publish.clean import Cleaner, str_of
@@ -106,8 +107,7 @@ class AgentStreamingPublisher:
         Without `success`, a reward above 0 means success. Further fields by keyword stay in the message.
         """
         agent = agent_id or self.agent_id
-        is_number = isinstance(duration_ms, (int, float)) and duration_ms == duration_ms
-        number = self._measures.action(agent, duration_ms if is_number else None, bool(error))
+        number = self._measures.action(agent, amount(duration_ms), is_error(error))
         message = {
             **more,
             "type": "agent_action",
@@ -197,7 +197,7 @@ class AgentStreamingPublisher:
     def publish_line(self, action: Mapping[str, Any], *, maybe_repeat: bool) -> str | None:
         """An action as a file has it, with an event_id of its own; marked where it may have been sent before."""
         agent = action.get("agent_id")
-        self._measures.action(str_of(agent) if agent else self.agent_id, None, bool(action.get("error")))
+        self._measures.action(str_of(agent) if agent else self.agent_id, None, is_error(action.get("error")))
         return self._publish(topics.ACTIONS, action, None, None, maybe_repeat=maybe_repeat)
 
     def action(

@@ -21,12 +21,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from agentmon.contracts.event_time import EARLIEST, EPOCH, MICROSECONDS_FROM, MILLISECONDS_FROM, microseconds
+from agentmon.contracts.event_time import (
+    EARLIEST,
+    EPOCH,
+    MICROSECONDS_FROM,
+    MILLISECONDS_FROM,
+    NANOSECONDS_FROM,
+    microseconds,
+)
 from agentmon.contracts.json_text import STORED_AS, Json
 from agentmon.contracts.message import Limits, headers_text, key_texts, read, result_of
 from agentmon.contracts.tables import MESSAGE_TABLES, Kind
 from agentmon.contracts.topics import ACTION_STARTED, ACTIONS, table_of
-from agentmon.contracts.values import whole
+from agentmon.contracts.values import count, error_text, reward, truth
 from agentmon.stream.parsed import SCHEMAS, Parsed, joined
 from agentmon.stream.usual import NOTHING, Usual, usual
 
@@ -139,12 +146,11 @@ class Parser:
         if table in ("actions", "learning"):
             columns["tool"] = pc.coalesce(_texts(fields["tool"]), _texts(fields["name"]))
         if table == "actions":
-            success = pa.array(fields["success"], pa.bool_())
-            columns["success"] = pc.coalesce(success, pc.greater(columns["reward"], 0.0))
+            columns["success"] = pc.coalesce(_truths(fields["success"]), pc.greater(columns["reward"], 0.0))
             results = map(self._result, fields["result"], fields["context"], columns["context"])
             columns["result"] = pa.array(results, pa.string())
         if table == "learning":
-            columns["total_events"] = _wholes(fields["total_events"])
+            columns["total_events"] = _counts(fields["total_events"])
             columns |= {name: _numbers(fields[name]) for name in ("success_rate", "avg_reward")}
             columns["learning_trend"] = _texts(fields["learning_trend"])
         return columns
@@ -256,33 +262,66 @@ def _texts(values: Sequence[Any]) -> pa.Array:
     return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
+def _errors(values: Sequence[Any]) -> pa.Array:
+    """Of texts, whole numbers, true and false."""
+    texts = ("true" if value is True else value if value is None else str(value) for value in values)
+    return pa.array(map(error_text, texts), pa.string())
+
+
+def _truths(values: Sequence[Any]) -> pa.Array:
+    try:
+        return pa.array(values, pa.bool_())
+    except (pa.ArrowTypeError, pa.ArrowInvalid):  # numbers or texts among them
+        return pa.array(list(map(truth, values)), pa.bool_())
+
+
 def _numbers(values: Sequence[Any]) -> pa.Array:
     numbers = pa.array(values, pa.float64())
     return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))
 
 
-def _wholes(values: Sequence[Any]) -> pa.Array:
-    return pa.array([None if value is None else whole(value) for value in values], pa.int64())
+def _rewards(values: Sequence[Any]) -> pa.Array:
+    try:
+        return _numbers(values)
+    except (pa.ArrowTypeError, pa.ArrowInvalid):  # true and false among them
+        return _numbers(list(map(reward, values)))
+
+
+def _amounts(values: Sequence[Any]) -> pa.Array:
+    numbers = _numbers(values)
+    return pc.if_else(pc.less(numbers, 0.0), pa.scalar(None, pa.float64()), pc.abs(numbers))
+
+
+def _counts(values: Sequence[Any]) -> pa.Array:
+    return pa.array([None if value is None else count(value) for value in values], pa.int64())
 
 
 def _microseconds(values: Sequence[Any]) -> Any:
     """Microseconds since 1970 as doubles, which hold every usable time exactly; NaN where there is no time."""
     try:
         x = _numbers(values).to_numpy(zero_copy_only=False)
-    except (pa.ArrowTypeError, pa.ArrowInvalid):  # texts among them
-        times_us = map(microseconds, values)
-        return np.array([np.nan if us is None else float(us) for us in times_us])
+    except (pa.ArrowTypeError, pa.ArrowInvalid, OverflowError):  # texts among them, or nanoseconds
+        return _one_by_one_us(values)
     size = np.abs(x)
+    if np.any(size >= NANOSECONDS_FROM):
+        return _one_by_one_us(values)
     with np.errstate(over="ignore", invalid="ignore"):
         us = np.where(size >= MICROSECONDS_FROM, x, np.where(size >= MILLISECONDS_FROM, x * 1e3, x * 1e6))
     return np.floor(us)
 
 
+def _one_by_one_us(values: Sequence[Any]) -> Any:
+    return np.array([np.nan if us is None else float(us) for us in map(microseconds, values)])
+
+
 _COLUMNS: dict[Kind, Callable[[Sequence[Any]], Any]] = {
     "text": _texts,
     "json": _json_texts,
+    "error": _errors,
+    "reward": _rewards,
     "number": _numbers,
-    "count": _wholes,
+    "amount": _amounts,
+    "count": _counts,
 }
 
 

@@ -25,7 +25,10 @@ _Field = tuple[Any, Any]  # type, default
 _FIELDS: dict[Kind, _Field] = {
     "text": (_TEXT, None),
     "json": (msgspec.Raw, NOTHING),
+    "error": (str | int | bool | None, None),
+    "reward": (bool | float | None, None),
     "number": (_NUMBER, None),
+    "amount": (_NUMBER, None),
     "count": (_NUMBER, None),
 }
 #: By table, the fields for which contracts/message.py has rules of its own, as far as messages with them are usual. Of
@@ -34,7 +37,7 @@ _OWN_RULES: dict[str, dict[str, _Field]] = {
     "actions": {
         "tool": (_TEXT, None),
         "name": (_TEXT, None),
-        "success": (bool | None, None),
+        "success": (bool | float | str | None, None),
         "result": (msgspec.Raw, NOTHING),
     },
     "thoughts": {},
@@ -62,8 +65,8 @@ class Usual(msgspec.Struct, gc=False):
     agent_id: _TEXT = None
     session_id: _TEXT = None
     event_id: _TEXT = None
-    timestamp: float | str | None = None
-    ts: float | str | None = None
+    timestamp: int | float | str | None = None  # a double does not hold nanoseconds
+    ts: int | float | str | None = None
     container: _TEXT = None
     hostname: _TEXT = None
     event: None = None  # an envelope is not usual

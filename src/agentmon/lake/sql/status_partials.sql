@@ -41,8 +41,8 @@ seen AS (
 quantiles AS (
     SELECT
         agent_id,
-        min(bucket) FILTER (seen > $p50 * (total - 1)) AS p50_bucket,
-        min(bucket) FILTER (seen > $p95 * (total - 1)) AS p95_bucket
+        min(bucket) FILTER (seen >= $p50 * total) AS p50_bucket,
+        min(bucket) FILTER (seen >= $p95 * total) AS p95_bucket
     FROM seen
     GROUP BY agent_id
 )
