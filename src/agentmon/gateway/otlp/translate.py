@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from agentmon.contracts.topics import ACTIONS, LEARNING, METRICS, THOUGHTS
 from agentmon.contracts.values import number, truth, whole
-from agentmon.gateway.otlp.decode import Item, descend
+from agentmon.gateway.otlp.decode import Item, Request, descend
 
 #: Where spans and records go that nobody here knows.
 OTEL = "agent.otel"
@@ -32,14 +32,24 @@ class Outgoing(NamedTuple):
     message: dict[str, Any]
 
 
-def from_spans(items: list[Item]) -> list[Outgoing]:
-    """Messages of spans, in their order."""
-    return [one for item, ancestors in descend(items) for one in _told(item, ancestors, _of_span(item))]
+def from_spans(request: Request) -> list[Outgoing]:
+    """Messages of spans, in their order, then those of spans that can't be read."""
+    return [one for item, ancestors in descend(request.items) for one in _told(item, ancestors, _of_span(item))] + [
+        _refused(*pair) for pair in request.refused
+    ]
 
 
-def from_logs(items: list[Item]) -> list[Outgoing]:
-    """Messages of log records, in their order."""
-    return [one for item in items for one in _told(item, [], _of_record(item))]
+def from_logs(request: Request) -> list[Outgoing]:
+    """Messages of log records, in their order, then those of records that can't be read."""
+    return [one for item in request.items for one in _told(item, [], _of_record(item))] + [
+        _refused(*pair) for pair in request.refused
+    ]
+
+
+def _refused(reason: str, value: Any) -> Outgoing:
+    identity = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+    message = {"type": "otel_refused", "agent_id": "unknown", "reason": reason, "value": value}
+    return Outgoing(OTEL, message | {"event_id": f"{identity}-0"})
 
 
 def _told(item: Item, ancestors: list[Item], messages: Iterable[Outgoing]) -> Iterator[Outgoing]:
@@ -54,6 +64,7 @@ def _told(item: Item, ancestors: list[Item], messages: Iterable[Outgoing]) -> It
             "trace_id": item.trace_id or None,
             **message,
             "event_id": f"{identity}-{count}",
+            "problems": item.problems or None,
         }
         yield Outgoing(topic, {name: value for name, value in told.items() if value is not None})
 
@@ -156,7 +167,7 @@ def _parts(item: Item) -> Iterator[dict[str, Any]]:
         messages = _opened(place.get("gen_ai.output.messages"))
         for message in messages if isinstance(messages, list) else []:
             parts = message.get("parts") if isinstance(message, dict) else None
-            yield from (part for part in parts or [] if isinstance(part, dict))
+            yield from (part for part in parts if isinstance(part, dict)) if isinstance(parts, list) else ()
 
 
 def _reasoning(item: Item) -> Iterator[Outgoing]:

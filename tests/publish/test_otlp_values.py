@@ -1,0 +1,170 @@
+"""OpenTelemetry in, without Kafka: what requests hold, and what becomes of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import ParseDict
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+from agentmon.gateway.app import partial
+from agentmon.gateway.otlp import decode, translate
+
+TOOL = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "t"}
+
+
+def value(of: Any) -> dict[str, Any]:
+    kinds = {str: "stringValue", bool: "boolValue", int: "intValue", float: "doubleValue"}
+    return {kinds[type(of)]: of}
+
+
+def pairs(attributes: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"key": key, "value": value(of)} for key, of in attributes.items()]
+
+
+def span(attributes: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    begin = 1796119200000000000
+    times = {"startTimeUnixNano": str(begin), "endTimeUnixNano": str(begin + 1_000_000_000)}
+    return {"traceId": "0a" * 16, "spanId": "0b" * 8, "name": "s", **times, "attributes": pairs(attributes), **fields}
+
+
+def traces(*spans: Any) -> dict[str, Any]:
+    resource = {"attributes": pairs({"service.name": "agent"})}
+    return {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": list(spans)}]}]}
+
+
+def record(name: str, attributes: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"timeUnixNano": "1796119200000000000", "eventName": name, "attributes": pairs(attributes), **fields}
+
+
+def messages_of_spans(*spans: Any) -> list[dict[str, Any]]:
+    request = decode.spans(json.dumps(traces(*spans)).encode(), as_json=True)
+    return [message for _, message in translate.from_spans(request)]
+
+
+def outgoing_of_logs(*records: Any, service: str = "agent") -> list[translate.Outgoing]:
+    resource = {"attributes": pairs({"service.name": service})}
+    request = {"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": list(records)}]}]}
+    return translate.from_logs(decode.logs(json.dumps(request).encode(), as_json=True))
+
+
+BAD_IN_JSON: dict[str, Any] = {
+    "half a surrogate pair": {"attributes": pairs({**TOOL, "gen_ai.tool.call.result": "party \ud83e"})},
+    "in a name": {"name": "\udc00"},
+    "in a key": {"attributes": pairs({**TOOL, "\ud83e": "x"})},
+    "id": {"spanId": "zz"},
+    "id of base64's letters": {"traceId": "CgoKCgoKCgoKCgoKCgoKCg=="},
+    "id that is a number": {"spanId": 5},
+    "link": {"links": [{"traceId": "no"}, 7, {"traceId": "0c" * 16, "spanId": "0d" * 8}]},
+    "links that are no list": {"links": "none"},
+    "int that is a text": {"attributes": [*pairs(TOOL), {"key": "n", "value": {"intValue": "many"}}]},
+    "int beyond 64 bits": {"attributes": [*pairs(TOOL), {"key": "n", "value": {"intValue": str(2**63)}}]},
+    "int with a fraction": {"droppedAttributesCount": 1.5},
+    "two values": {"attributes": [*pairs(TOOL), {"key": "n", "value": {"intValue": "1", "stringValue": "a"}}]},
+    "bool that is a text": {"attributes": [*pairs(TOOL), {"key": "n", "value": {"boolValue": "yes"}}]},
+    "attribute that is no object": {"attributes": [*pairs(TOOL), 5]},
+    "status that is a list": {"status": {"code": [2]}},
+    "name that is a number": {"name": 5},
+    "event": {"events": [{"timeUnixNano": "yesterday", "name": "e"}]},
+}
+
+
+@pytest.mark.parametrize("bad", BAD_IN_JSON.values(), ids=BAD_IN_JSON)
+def test_bad_value_in_json_refuses_no_neighbour(bad: dict[str, Any]) -> None:
+    good = span({**TOOL, "gen_ai.tool.call.result": "ok"})
+    request = decode.spans(json.dumps(traces(good, span(TOOL) | bad, good)).encode(), as_json=True)
+    first, mended, last = (message for _, message in translate.from_spans(request))
+    assert first == last
+    assert (first["result"], mended["tool"], len(mended["problems"]) >= 1, "problems" in first) == (
+        "ok",
+        "t",
+        True,
+        False,
+    )
+    answer = partial(ExportTraceServiceResponse(), request, 0).partial_success
+    assert (answer.rejected_spans, answer.error_message.startswith("Stored without a bad value: ")) == (0, True)
+
+
+def test_half_a_surrogate_pair_is_replaced() -> None:
+    (action,) = messages_of_spans(span({**TOOL, "gen_ai.tool.call.result": "party \ud83e"}))
+    assert action["result"] == "party \ufffd"
+    assert action["problems"] == ["stringValue: half a character (surrogate) was replaced"]
+
+
+def test_span_that_is_none_is_set_aside_and_rejected() -> None:
+    request = decode.spans(json.dumps(traces(span(TOOL), 5, None, ["a"], span(TOOL))).encode(), as_json=True)
+    topics = [topic for topic, _ in translate.from_spans(request)]
+    assert topics == ["agent.actions", "agent.actions", "agent.otel", "agent.otel", "agent.otel"]
+    refused = translate.from_spans(request)[2].message
+    assert (refused["type"], refused["reason"], refused["value"]) == ("otel_refused", "spans is no object", 5)
+    answer = partial(ExportTraceServiceResponse(), request, 0).partial_success
+    assert (answer.rejected_spans, "Not readable: spans is no object." in answer.error_message) == (3, True)
+
+
+@pytest.mark.parametrize("digits", [400, 5_000])
+def test_number_of_many_digits(digits: int) -> None:
+    body = json.dumps(traces(span(TOOL), span(TOOL))).replace('"name": "s"', f'"kind": {"9" * digits}', 1)
+    assert [m["tool"] for _, m in translate.from_spans(decode.spans(body.encode(), as_json=True))] == ["t", "t"]
+
+
+def test_value_nested_too_deep_for_protobuf() -> None:
+    deep: dict[str, Any] = {"stringValue": "x"}
+    for _ in range(150):
+        deep = {"arrayValue": {"values": [deep]}}
+    spans = span(TOOL), {**span(TOOL), "attributes": [*pairs(TOOL), {"key": "deep", "value": deep}]}
+    assert [m["tool"] for m in messages_of_spans(*spans)] == ["t", "t"]
+
+
+def test_json_that_is_no_utf8() -> None:
+    body = json.dumps(traces(span({**TOOL, "gen_ai.tool.call.result": "AB"}))).encode().replace(b"AB", b"A\xc3")
+    request = decode.spans(body, as_json=True)
+    assert translate.from_spans(request)[0].message["result"] == "A\ufffd"
+    assert request.problems == ["bytes of the body that are no UTF-8 were replaced"]
+
+
+def protobuf(*spans: Any) -> bytes:
+    return bytes(ParseDict(decode._with_bytes(traces(*spans)), ExportTraceServiceRequest()).SerializeToString())
+
+
+@pytest.mark.parametrize("bad", [b"A\xc3", b"\xff\xfe", b"\xed\xa0"])
+@pytest.mark.parametrize("place", ["value", "key", "name"])
+def test_half_a_character_in_protobuf_refuses_no_neighbour(bad: bytes, place: str) -> None:
+    more = {"gen_ai.tool.call.result": "QQ"} if place == "value" else {"QQ": "x"} if place == "key" else {}
+    other = span({**TOOL, **more}, **({"name": "QQ"} if place == "name" else {}))
+    body = protobuf(span(TOOL), other, span(TOOL)).replace(b"QQ", bad)
+    request = decode.spans(body, as_json=False)
+    first, mended, last = (message for _, message in translate.from_spans(request))
+    assert (first["tool"], mended["tool"], last["tool"]) == ("t", "t", "t")
+    assert ("problems" in first, len(mended["problems"]), "problems" in last) == (False, 1, False)
+
+
+def test_protobuf_span_that_breaks_off_is_set_aside() -> None:
+    good = ParseDict(decode._with_bytes(traces(span(TOOL))), ExportTraceServiceRequest())
+    scope = good.resource_spans[0].scope_spans[0]
+    half = scope.spans[0].SerializeToString()[:-3]
+    spans = scope.SerializeToString() + b"\x12" + bytes([len(half) & 0x7F | 0x80, len(half) >> 7]) + half
+    group = b"\x12" + bytes([len(spans) & 0x7F | 0x80, len(spans) >> 7]) + spans
+    body = b"\x0a" + bytes([len(group) & 0x7F | 0x80, len(group) >> 7]) + group
+    request = decode.spans(body, as_json=False)
+    assert [topic for topic, _ in translate.from_spans(request)] == ["agent.actions", "agent.otel"]
+    assert request.refused[0][0] == "spans breaks off"
+
+
+@pytest.mark.parametrize("data", [b"no json", b"[]", b'{"resourceSpans": 5}', b"[" * 100_000, b'"a"', b"", b"{} {}"])
+def test_json_that_can_not_be_read_is_one_plain_sentence(data: bytes) -> None:
+    with pytest.raises(decode.UnreadableError) as refusal:
+        decode.spans(data, as_json=True)
+    text = str(refusal.value)
+    assert text.startswith("The body is no OTLP request")
+    assert (text.count("\n"), text[-1], "Error" in text) == (0, ".", False)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff\xff", b"\x0a\x05a", b"\x0b", b"\x00\x00"])
+def test_protobuf_that_can_not_be_read_is_one_plain_sentence(data: bytes) -> None:
+    with pytest.raises(decode.UnreadableError, match=r"^The body is no OTLP request in protobuf: it [a-z ]+\.$"):
+        decode.logs(data, as_json=False)
