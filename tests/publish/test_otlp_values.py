@@ -168,3 +168,88 @@ def test_json_that_can_not_be_read_is_one_plain_sentence(data: bytes) -> None:
 def test_protobuf_that_can_not_be_read_is_one_plain_sentence(data: bytes) -> None:
     with pytest.raises(decode.UnreadableError, match=r"^The body is no OTLP request in protobuf: it [a-z ]+\.$"):
         decode.logs(data, as_json=False)
+
+
+CARRIED: dict[str, Any] = {
+    "parent_agent_id": "a", "query_source": "repl", "gen_ai.input.messages": "[]", "x.n": 5, "x.f": 0.5, "x.b": False,
+    "gen_ai.request.temperature": 0.25, "": "no name",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        TOOL,
+        {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"},
+        {"gen_ai.operation.name": "embeddings"},
+        {"gen_ai.operation.name": "invoke_agent"},
+        {"openinference.span.kind": "RERANKER"},
+        {"openinference.span.kind": "LLM"},
+        {"openinference.span.kind": "AGENT"},
+    ],
+)
+def test_mapped_span_keeps_what_has_no_column(known: dict[str, Any]) -> None:
+    event = {"name": "gen_ai.choice", "timeUnixNano": "1796119201000000000", "attributes": pairs({"message": "Error"})}
+    more = {"parentSpanId": "0e" * 8, "events": [event], "links": [{"traceId": "0c" * 16, "spanId": "0d" * 8}]}
+    first, *_ = messages_of_spans(span({**known, **CARRIED}, **more))
+    rest = first["context"]["otlp"]
+    assert rest["attributes"].items() >= CARRIED.items()
+    assert (rest["name"], rest["parentSpanId"], rest["resource"]) == ("s", "0e" * 8, {"service.name": "agent"})
+    assert (rest["events"][0]["name"], len(rest["links"])) == ("gen_ai.choice", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("claude_code.api_request", {"model": "m"}),
+        ("claude_code.api_error", {"model": "m", "error": "e"}),
+        ("claude_code.tool_result", {"tool_name": "Bash", "success": "true"}),
+        ("claude_code.user_prompt", {"prompt": "p"}),
+        ("claude_code.assistant_response", {"response": "r"}),
+        ("codex.tool_result", {"tool_name": "shell"}),
+        ("codex.sse_event", {"input_token_count": "1"}),
+        ("codex.user_prompt", {"prompt": "p"}),
+        ("gen_ai.evaluation.result", {"gen_ai.evaluation.score.value": 1.0}),
+    ],
+)
+def test_mapped_record_keeps_what_has_no_column(name: str, known: dict[str, Any]) -> None:
+    ((topic, message),) = outgoing_of_logs(record(name, {**known, **CARRIED}, severityText="INFO"))
+    assert topic != "agent.otel"
+    assert message["context"]["otlp"]["attributes"].items() >= CARRIED.items()
+    assert message["context"]["otlp"]["severityText"] == "INFO"
+
+
+def test_what_a_column_could_not_take_is_carried() -> None:
+    odd = {"gen_ai.usage.input_tokens": "many", "gen_ai.response.model": "a", "gen_ai.request.model": "b"}
+    (call,) = messages_of_spans(span({"gen_ai.operation.name": "chat", **odd}))
+    assert "input_tokens" not in call
+    kept = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": "many", "gen_ai.request.model": "b"}
+    assert (call["tool"], call["context"]["otlp"]["attributes"]) == ("a", kept)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        record("gen_ai.client.inference.operation.details", {"gen_ai.output.messages": "forty-two"}),
+        record("gen_ai.client.inference.operation.details", {"gen_ai.output.messages": '[{"parts": 5}, 1]'}),
+        record("claude_code.assistant_response", {}),
+        record("codex.sse_event", {"event.kind": "response.created"}),
+        record("codex.api_request", {}),
+        record("", {}),
+        {},
+    ],
+)
+def test_no_record_vanishes(record: dict[str, Any]) -> None:
+    ((topic, message),) = outgoing_of_logs(record)
+    assert (topic, message["type"], message["agent_id"]) == ("agent.otel", "otel_log", "agent")
+
+
+def test_answer_in_an_event_is_kept() -> None:
+    said = json.dumps(
+        [{"role": "assistant", "parts": [{"type": "reasoning", "content": "r"}, {"type": "text", "content": "t"}]}]
+    )
+    thought, event = outgoing_of_logs(
+        record("gen_ai.client.inference.operation.details", {"gen_ai.output.messages": said})
+    )
+    assert (thought.topic, thought.message["thought"], event.topic) == ("agent.thoughts", "r", "agent.otel")
+    assert event.message["attributes"][0]["value"]["stringValue"] == said

@@ -49,6 +49,24 @@ class Item:
     events: list[tuple[str, float | None, dict[str, Any]]] = field(default_factory=list)
     raw: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    #: Names of attributes that a field of the message holds.
+    taken: set[str] = field(default_factory=set)
+
+    def take(self, *names: str, read: Callable[[Any], Any] = lambda value: value) -> Any:
+        """The first of these attributes that has a value; `read` makes None of what is of no use."""
+        for name in names:
+            value = self.attributes.get(name)
+            if value is None or value == "" or (value := read(value)) is None:
+                continue
+            self.taken.add(name)
+            return value
+        return None
+
+    def remainder(self) -> dict[str, Any]:
+        """All of it but ids and attributes that were taken, as OTLP's JSON; attributes as name → value."""
+        whole = {name: value for name, value in self.raw.items() if name not in ("attributes", "traceId", "spanId")}
+        attributes = {name: value for name, value in self.attributes.items() if name not in self.taken}
+        return whole | {"attributes": attributes, "resource": self.resource}
 
 
 @dataclass

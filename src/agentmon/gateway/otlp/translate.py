@@ -56,7 +56,9 @@ def _told(item: Item, ancestors: list[Item], messages: Iterable[Outgoing]) -> It
     """With who, when and which: a span always gives the same event_ids, however often it is exported."""
     family = [item, *ancestors]
     identity = f"{item.trace_id}-{item.span_id}" if item.span_id and item.raw.get("name") else _digest(item)
-    for count, (topic, message) in enumerate(messages):
+    made = list(messages) or [_as_it_came(item)]
+    is_whole = any(topic == OTEL for topic, _ in made)
+    for count, (topic, message) in enumerate(made):
         told = {
             "timestamp": item.end or item.start,
             "agent_id": _agent(family),
@@ -66,7 +68,13 @@ def _told(item: Item, ancestors: list[Item], messages: Iterable[Outgoing]) -> It
             "event_id": f"{identity}-{count}",
             "problems": item.problems or None,
         }
+        if count == 0 and not is_whole:
+            told["context"] = {**told.get("context", {}), "otlp": item.remainder()}
         yield Outgoing(topic, {name: value for name, value in told.items() if value is not None})
+
+
+def _as_it_came(item: Item) -> Outgoing:
+    return Outgoing(OTEL, {"type": "otel_span" if item.raw.get("name") else "otel_log", **item.raw})
 
 
 def _of_span(item: Item) -> Iterator[Outgoing]:
@@ -101,59 +109,59 @@ def _of_record(item: Item) -> Iterator[Outgoing]:
         yield found
     elif item.name == "gen_ai.client.inference.operation.details":
         yield from _reasoning(item)
+        yield Outgoing(OTEL, {"type": "otel_log", **item.raw})  # the call itself is a span
     else:
         yield Outgoing(OTEL, {"type": "otel_log", **item.raw})
 
 
 def _tool_call(item: Item, action: str) -> dict[str, Any]:
-    get = item.attributes.get
+    take = item.take
     error = _error(item)
-    arguments = _opened(_first(get("gen_ai.tool.call.arguments"), get("tool.parameters"), get("input.value")))
     return {
         "type": "agent_action",
-        "tool": _first(get("gen_ai.tool.name"), get("tool.name"), item.name),
+        "tool": _first(take("gen_ai.tool.name", "tool.name"), item.name),
         "action": action,
         "success": error is None,
         "error": error,
-        "result": _first(get("gen_ai.tool.call.result"), get("output.value")),
+        "result": take("gen_ai.tool.call.result", "output.value"),
         "duration_ms": _duration(item),
-        "context": {
-            "arguments": arguments,
-            **_some(call_id=get("gen_ai.tool.call.id"), tool_type=get("gen_ai.tool.type")),
-        },
+        "context": _some(
+            arguments=take("gen_ai.tool.call.arguments", "tool.parameters", "input.value", read=_opened),
+            call_id=take("gen_ai.tool.call.id"),
+            tool_type=take("gen_ai.tool.type"),
+        ),
         "span_id": item.span_id,
     }
 
 
 def _model_call(item: Item, action: str) -> dict[str, Any]:
-    get = item.attributes.get
+    take = item.take
     error = _error(item)
     return {
         "type": "agent_action",
-        "tool": _first(get("gen_ai.response.model"), get("gen_ai.request.model"), get("llm.model_name"), item.name),
+        "tool": _first(take("gen_ai.response.model", "gen_ai.request.model", "llm.model_name"), item.name),
         "action": action,
         "success": error is None,
         "error": error,
         "duration_ms": _duration(item),
-        "input_tokens": whole(_first(get("gen_ai.usage.input_tokens"), get("llm.token_count.prompt"))),
-        "output_tokens": whole(_first(get("gen_ai.usage.output_tokens"), get("llm.token_count.completion"))),
-        "cost_usd": number(get("llm.cost.total")),
-        "result": _first(_spoken(item), get("output.value")),
+        "input_tokens": take("gen_ai.usage.input_tokens", "llm.token_count.prompt", read=whole),
+        "output_tokens": take("gen_ai.usage.output_tokens", "llm.token_count.completion", read=whole),
+        "cost_usd": take("llm.cost.total", read=number),
+        "result": _first(_spoken(item), take("output.value")),
         "context": _some(
-            provider=_first(get("gen_ai.provider.name"), get("gen_ai.system"), get("llm.provider")),
-            cached_tokens=whole(get("gen_ai.usage.cache_read.input_tokens")),
-            reasoning_tokens=whole(get("gen_ai.usage.reasoning.output_tokens")),
+            provider=take("gen_ai.provider.name", "gen_ai.system", "llm.provider"),
+            cached_tokens=take("gen_ai.usage.cache_read.input_tokens", read=whole),
+            reasoning_tokens=take("gen_ai.usage.reasoning.output_tokens", read=whole),
         ),
         "span_id": item.span_id,
     }
 
 
 def _run(item: Item) -> dict[str, Any]:
-    get = item.attributes.get
     return _some(
         run_duration_ms=_duration(item),
-        run_input_tokens=whole(get("gen_ai.usage.input_tokens")),
-        run_output_tokens=whole(get("gen_ai.usage.output_tokens")),
+        run_input_tokens=item.take("gen_ai.usage.input_tokens", read=whole),
+        run_output_tokens=item.take("gen_ai.usage.output_tokens", read=whole),
         run_failed=1.0 if _error(item) else 0.0,
     )
 
@@ -199,27 +207,28 @@ def _evaluation(name: str, moment: float | None, attributes: dict[str, Any]) -> 
 
 
 def _product_tool(item: Item) -> Outgoing:
-    get = item.attributes.get
-    success, error = truth(get("success")), _first(get("error"), get("error.message"), get("error_type"))
+    take = item.take
+    success = take("success", read=truth)
     told = {
         "type": "agent_action",
-        "tool": _first(get("tool_name"), "unknown"),
+        "tool": take("tool_name") or "unknown",
         "action": "call",
         "success": success,
-        "error": error if success is not True else None,
-        "duration_ms": number(get("duration_ms")),
-        "result": _first(get("output"), get("tool_result")),
-        "context": {
-            "arguments": _opened(_first(get("tool_parameters"), get("tool_input"), get("arguments"))),
-            **_some(call_id=_first(get("tool_use_id"), get("call_id")), prompt_id=get("prompt.id")),
-        },
+        "error": None if success is True else take("error", "error.message", "error_type"),
+        "duration_ms": take("duration_ms", read=number),
+        "result": take("output", "tool_result"),
+        "context": _some(
+            arguments=take("tool_parameters", "tool_input", "arguments", read=_opened),
+            call_id=take("tool_use_id", "call_id"),
+            prompt_id=take("prompt.id"),
+        ),
     }
     return Outgoing(ACTIONS, told)
 
 
 def _product_model(item: Item) -> Outgoing | None:
-    get = item.attributes.get
-    error = _first(get("error"), get("error.message"))
+    get, take = item.attributes.get, item.take
+    error = take("error", "error.message")
     is_codex = item.name.startswith("codex.")
     if is_codex and item.name.endswith("sse_event") and get("input_token_count") is None:
         return None  # one of the many events of a stream
@@ -227,31 +236,31 @@ def _product_model(item: Item) -> Outgoing | None:
         return None  # its end, with the tokens, comes as sse_event
     told = {
         "type": "agent_action",
-        "tool": _first(get("model"), "model"),
+        "tool": take("model") or "model",
         "action": "chat",
         "success": error is None,
         "error": error,
-        "duration_ms": number(get("duration_ms")),
-        "input_tokens": whole(_first(get("input_tokens"), get("input_token_count"))),
-        "output_tokens": whole(_first(get("output_tokens"), get("output_token_count"))),
-        "cost_usd": number(get("cost_usd")),
+        "duration_ms": take("duration_ms", read=number),
+        "input_tokens": take("input_tokens", "input_token_count", read=whole),
+        "output_tokens": take("output_tokens", "output_token_count", read=whole),
+        "cost_usd": take("cost_usd", read=number),
         "context": _some(
-            cached_tokens=whole(_first(get("cache_read_tokens"), get("cached_token_count"))),
-            status_code=_first(get("status_code"), get("http.response.status_code")),
-            attempt=get("attempt"),
-            prompt_id=get("prompt.id"),
+            cached_tokens=take("cache_read_tokens", "cached_token_count", read=whole),
+            status_code=take("status_code", "http.response.status_code"),
+            attempt=take("attempt"),
+            prompt_id=take("prompt.id"),
         ),
     }
     return Outgoing(ACTIONS, told)
 
 
 def _product_prompt(item: Item) -> Outgoing:
-    get = item.attributes.get
-    return Outgoing(TASKS, {"type": "user_prompt", "prompt": get("prompt"), "length": whole(get("prompt_length"))})
+    length = item.take("prompt_length", read=whole)
+    return Outgoing(TASKS, {"type": "user_prompt", "prompt": item.take("prompt"), "length": length})
 
 
 def _product_answer(item: Item) -> Outgoing | None:
-    text = _first(item.attributes.get("response"), item.attributes.get("text"))
+    text = item.take("response", "text")
     return Outgoing(THOUGHTS, {"type": "agent_thought", "thought": text}) if text else None
 
 
