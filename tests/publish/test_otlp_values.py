@@ -253,3 +253,74 @@ def test_answer_in_an_event_is_kept() -> None:
     )
     assert (thought.topic, thought.message["thought"], event.topic) == ("agent.thoughts", "r", "agent.otel")
     assert event.message["attributes"][0]["value"]["stringValue"] == said
+
+
+def exception(kind: str = "ValueError", message: str = "bad", **more: Any) -> dict[str, Any]:
+    told = {"exception.type": kind, "exception.message": message, **more}
+    return {"name": "exception", "timeUnixNano": "1796119200500000000", "attributes": pairs(told)}
+
+
+OK, FAILED = {"status": {"code": 1}}, {"status": {"code": 2}}
+CHOICE = {"name": "gen_ai.choice", "attributes": pairs({"message": "card declined"})}
+MCP = json.dumps({"content": [{"type": "text", "text": "no funds"}], "isError": True})
+
+
+@pytest.mark.parametrize(
+    ("attributes", "fields", "error"),
+    [
+        ({}, {}, None),
+        ({}, OK, None),
+        ({}, FAILED, "error"),
+        ({}, {"status": {"code": 2, "message": "too slow"}}, "too slow"),
+        ({"error.type": "Timeout"}, {}, "Timeout"),
+        ({"error.type": "Timeout", "error.message": "5 s"}, {}, "Timeout: 5 s"),
+        ({"error.type": "Timeout"}, OK, "Timeout"),
+        ({"gen_ai.tool.status": "error"}, OK, "error"),
+        ({"gen_ai.tool.status": "ERROR"}, {**OK, "events": [CHOICE]}, "card declined"),
+        ({"gen_ai.tool.status": "failed", "gen_ai.tool.call.result": "declined"}, OK, "declined"),
+        ({"gen_ai.tool.status": "success"}, OK, None),
+        ({"gen_ai.tool.status": "success"}, {"events": [exception()]}, None),
+        ({"gen_ai.tool.call.result": MCP}, {}, "no funds"),
+        ({"gen_ai.tool.call.result": MCP.replace("true", "false")}, {}, None),
+        ({"gen_ai.tool.call.result": '{"isError": true, "content": 5}'}, {}, '{"isError": true, "content": 5}'),
+        ({}, {"events": [exception()]}, "ValueError: bad"),
+        ({}, {**OK, "events": [exception()]}, None),
+        ({}, {**FAILED, "events": [exception(), exception("KeyError", "last")]}, "KeyError: last"),
+        ({}, {"events": [exception(**{"exception.escaped": "False"})]}, None),
+        ({}, {**FAILED, "events": [{"name": "exception"}]}, "error"),
+        ({"http.response.status_code": 429}, {}, "HTTP 429"),
+        ({"http.response.status_code": "503"}, {}, "HTTP 503"),
+        ({"http.response.status_code": 404}, OK, None),
+        ({"http.response.status_code": 200}, {}, None),
+        ({"gen_ai.tool.status": 5, "http.response.status_code": "none"}, {}, None),
+    ],
+)
+@pytest.mark.parametrize("known", [TOOL, {"gen_ai.operation.name": "chat"}])
+def test_failure_of_a_span(known: Any, attributes: dict[str, Any], fields: dict[str, Any], error: str | None) -> None:
+    (action,) = messages_of_spans(span({**known, **attributes}, **fields))
+    assert (action["success"], action.get("error")) == (error is None, error)
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes", "success", "error"),
+    [
+        ("codex.tool_result", {"success": "false", "output": "No such file"}, False, "No such file"),
+        ("codex.tool_result", {"success": False, "output": ""}, False, "failed"),
+        ("codex.tool_result", {"success": "true", "output": "fine", "error": "old"}, True, None),
+        ("codex.tool_result", {"output": "fine"}, None, None),
+        ("claude_code.tool_result", {"success": "false", "error": "gone", "output": "o"}, False, "gone"),
+        ("codex.sse_event", {"event.kind": "response.failed", "error.message": "too long"}, False, "too long"),
+        ("codex.sse_event", {"error.message": "idle timeout"}, False, "idle timeout"),
+        ("codex.sse_event", {"event.kind": "response.failed"}, False, "response.failed"),
+        ("codex.sse_event", {"event.kind": "response.completed", "input_token_count": "5"}, True, None),
+        ("codex.api_request", {"http.response.status_code": 429}, False, "HTTP 429"),
+        ("codex.api_request", {"error.message": "refused"}, False, "refused"),
+        ("claude_code.api_error", {}, False, "api_error"),
+        ("claude_code.api_error", {"status_code": "529"}, False, "HTTP 529"),
+        ("claude_code.api_error", {"status_code": "529", "error": "Overloaded"}, False, "Overloaded"),
+        ("claude_code.api_request", {"status_code": "200"}, True, None),
+    ],
+)
+def test_failure_of_a_record(name: str, attributes: dict[str, Any], success: bool | None, error: str | None) -> None:
+    ((topic, action),) = outgoing_of_logs(record(name, attributes))
+    assert (topic, action.get("success"), action.get("error")) == ("agent.actions", success, error)

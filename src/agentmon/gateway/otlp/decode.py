@@ -33,7 +33,10 @@ class TooLargeError(UnreadableError):
 
 @dataclass
 class Item:
-    """A span or a log record. Times are epoch seconds; `raw` is all of it as OTLP's own JSON."""
+    """A span or a log record. Times are epoch seconds; `raw` is all of it as OTLP's own JSON.
+
+    failed, fine: the span's status, where it has one.
+    """
 
     name: str
     start: float | None
@@ -44,6 +47,7 @@ class Item:
     span_id: str = ""
     parent_id: str = ""
     failed: bool = False
+    fine: bool = False
     message: str = ""
     body: Any = None
     events: list[tuple[str, float | None, dict[str, Any]]] = field(default_factory=list)
@@ -208,6 +212,7 @@ def _span(span: Any, resource: dict[str, Any], origin: dict[str, Any]) -> Item:
         span_id=span.span_id.hex(),
         parent_id=span.parent_span_id.hex(),
         failed=span.status.code == 2,
+        fine=span.status.code == 1,
         message=span.status.message,
         events=[(e.name, _seconds(e.time_unix_nano), _attributes(e.attributes)) for e in span.events],
         raw={**_raw(span), **origin},

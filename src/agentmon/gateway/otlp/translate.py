@@ -23,6 +23,13 @@ _MODEL_CALLS = ("chat", "text_completion", "generate_content")
 _RUNS = ("invoke_agent", "create_agent", "invoke_workflow")
 _INFERENCE = {"TOOL": "call", "RETRIEVER": "retrieve", "EMBEDDING": "embed", "RERANKER": "rerank"}
 _LABELS = {"pass": 1.0, "passed": 1.0, "true": 1.0, "fail": 0.0, "failed": 0.0, "false": 0.0}
+#: Where a tool's output may be.
+_RESULTS = ("gen_ai.tool.call.result", "output.value")
+#: gen_ai.tool.status, as frameworks write it.
+_ILL = ("error", "failed", "failure")
+_WELL = ("success", "ok", "completed")
+#: Codex: kinds of events of a stream that failed.
+_STREAM_FAILURES = ("response.failed", "response.error", "error")
 
 
 class Outgoing(NamedTuple):
@@ -123,7 +130,7 @@ def _tool_call(item: Item, action: str) -> dict[str, Any]:
         "action": action,
         "success": error is None,
         "error": error,
-        "result": take("gen_ai.tool.call.result", "output.value"),
+        "result": take(*_RESULTS),
         "duration_ms": _duration(item),
         "context": _some(
             arguments=take("gen_ai.tool.call.arguments", "tool.parameters", "input.value", read=_opened),
@@ -209,14 +216,18 @@ def _evaluation(name: str, moment: float | None, attributes: dict[str, Any]) -> 
 def _product_tool(item: Item) -> Outgoing:
     take = item.take
     success = take("success", read=truth)
+    error = None if success is True else take("error", "error.message", "error_type")
+    result = take("output", "tool_result")
+    if success is False and error is None:
+        error = _first(result, "failed")
     told = {
         "type": "agent_action",
         "tool": take("tool_name") or "unknown",
         "action": "call",
         "success": success,
-        "error": None if success is True else take("error", "error.message", "error_type"),
+        "error": error,
         "duration_ms": take("duration_ms", read=number),
-        "result": take("output", "tool_result"),
+        "result": result,
         "context": _some(
             arguments=take("tool_parameters", "tool_input", "arguments", read=_opened),
             call_id=take("tool_use_id", "call_id"),
@@ -228,9 +239,13 @@ def _product_tool(item: Item) -> Outgoing:
 
 def _product_model(item: Item) -> Outgoing | None:
     get, take = item.attributes.get, item.take
-    error = take("error", "error.message")
+    error = _first(take("error", "error.message"), _http_failure(item))
+    if error is None and item.name.endswith("api_error"):
+        error = "api_error"
+    elif error is None and get("event.kind") in _STREAM_FAILURES:
+        error = get("event.kind")
     is_codex = item.name.startswith("codex.")
-    if is_codex and item.name.endswith("sse_event") and get("input_token_count") is None:
+    if is_codex and item.name.endswith("sse_event") and error is None and get("input_token_count") is None:
         return None  # one of the many events of a stream
     if is_codex and item.name.endswith("api_request") and error is None:
         return None  # its end, with the tokens, comes as sse_event
@@ -297,13 +312,54 @@ def _session(family: list[Item]) -> str | None:
 
 
 def _error(item: Item) -> str | None:
-    kind = item.attributes.get("error.type")
-    for name, _, attributes in item.events:
-        if name == "exception":
-            return f"{attributes.get('exception.type') or kind}: {attributes.get('exception.message', '')}"
-    if kind or item.failed:
-        return ": ".join(str(part) for part in (kind, item.message) if part) or "error"
-    return None
+    """Why it failed, the best text there is; None where nothing says that it did.
+
+    A tool's own word counts more than the span's status, since frameworks catch what a tool raises. Where the status
+    is OK, an exception among the events was handled.
+    """
+    kind, status = item.attributes.get("error.type"), str(item.attributes.get("gen_ai.tool.status", "")).lower()
+    exceptions = [
+        attributes
+        for name, _, attributes in item.events
+        if name == "exception" and truth(attributes.get("exception.escaped")) is not False
+    ]
+    output = _opened(_first(*(item.attributes.get(name) for name in _RESULTS)))
+    is_refused = isinstance(output, dict) and truth(output.get("isError")) is True  # MCP
+    code = _http_failure(item)
+    is_well = item.fine or status in _WELL
+    if not (kind or item.failed or status in _ILL or is_refused or (not is_well and (exceptions or code))):
+        return None
+    last = exceptions[-1] if exceptions else {}
+    text = _first(
+        last.get("exception.message"),
+        item.message,
+        *(item.attributes.get(name) for name in ("error.message", "exception.message")),
+        _texts(output) if is_refused or status in _ILL else None,
+        *(attributes.get("message") for name, _, attributes in item.events if name == "gen_ai.choice"),
+        code if kind is None else None,
+    )
+    kind = _first(last.get("exception.type"), kind)
+    return ": ".join(str(part) for part in (kind, text) if part is not None) or "error"
+
+
+def _texts(output: Any) -> str | None:
+    """What a tool's output says: the texts of an MCP result, else all of it."""
+    parts = output.get("content") if isinstance(output, dict) else None
+    texts = (
+        [str(part["text"]) for part in parts if isinstance(part, dict) and part.get("text")]
+        if isinstance(parts, list)
+        else []
+    )
+    if texts or output is None:
+        return "\n".join(texts) or None
+    return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
+
+
+def _http_failure(item: Item) -> str | None:
+    """HTTP's status as a text, where it is one of failure."""
+    names = ("http.response.status_code", "http.status_code", "status_code")
+    code = next((code for name in names if (code := whole(item.attributes.get(name))) is not None), 0)
+    return f"HTTP {code}" if 400 <= code < 600 else None
 
 
 def _duration(item: Item) -> float | None:
