@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from agentmon.gateway.app import partial
 from agentmon.gateway.otlp import decode, translate
+from agentmon.publish.usage import tokens
 
 TOOL = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "t"}
 
@@ -324,3 +325,79 @@ def test_failure_of_a_span(known: Any, attributes: dict[str, Any], fields: dict[
 def test_failure_of_a_record(name: str, attributes: dict[str, Any], success: bool | None, error: str | None) -> None:
     ((topic, action),) = outgoing_of_logs(record(name, attributes))
     assert (topic, action.get("success"), action.get("error")) == ("agent.actions", success, error)
+
+
+def figures(message: dict[str, Any]) -> tuple[int | None, ...]:
+    names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+    return tuple(message.get(name) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes", "expected"),
+    [
+        (
+            "claude_code.api_request",
+            {"input_tokens": "4", "cache_read_tokens": "40", "cache_creation_tokens": "18200", "output_tokens": "310"},
+            (18244, 310, 40, 18200, None),
+        ),
+        ("claude_code.api_request", {"input_tokens": "10", "output_tokens": "20"}, (10, 20, None, None, None)),
+        ("claude_code.api_request", {"cache_read_tokens": 7}, (7, None, 7, None, None)),
+        ("claude_code.api_request", {"input_tokens": "-5", "output_tokens": "NaN"}, (None, None, None, None, None)),
+        (
+            "codex.sse_event",
+            {
+                "input_token_count": "12000", "output_token_count": "300", "cached_token_count": 9000,
+                "reasoning_token_count": 120,
+            },
+            (12000, 300, 9000, None, 120),
+        ),
+        ("codex.sse_event", {"input_token_count": "1", "cached_token_count": "x"}, (1, None, None, None, None)),
+    ],
+)  # fmt: skip
+def test_tokens_of_a_record(name: str, attributes: dict[str, Any], expected: tuple[int | None, ...]) -> None:
+    ((_, action),) = outgoing_of_logs(record(name, attributes))
+    assert figures(action) == expected
+
+
+GENAI = "gen_ai.usage"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({f"{GENAI}.input_tokens": 100, f"{GENAI}.cache_read.input_tokens": 60}, (100, None, 60, None, None)),
+        (
+            {f"{GENAI}.input_tokens": 16, f"{GENAI}.cache_read.input_tokens": 90, f"{GENAI}.cache_creation.input_tokens": 4},
+            (110, None, 90, 4, None),
+        ),
+        ({f"{GENAI}.output_tokens": 9, f"{GENAI}.reasoning.output_tokens": 5}, (None, 9, None, None, 5)),
+        (
+            {"llm.token_count.prompt": 5, "llm.token_count.prompt_details.cache_read": 2,
+             "llm.token_count.completion_details.reasoning": 1},
+            (5, None, 2, None, 1),
+        ),
+        ({f"{GENAI}.input_tokens": -1, f"{GENAI}.output_tokens": 2**63 - 1}, (None, None, None, None, None)),
+        ({f"{GENAI}.cache_read.input_tokens": 60}, (None, None, 60, None, None)),
+    ],
+)  # fmt: skip
+def test_tokens_of_a_span(attributes: dict[str, Any], expected: tuple[int | None, ...]) -> None:
+    (call,) = messages_of_spans(span({"gen_ai.operation.name": "chat", **attributes}))
+    assert figures(call) == expected
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"input_tokens": 11, "output_tokens": 2, "input_token_details": {"cache_read": 5, "cache_creation": 3},
+          "output_token_details": {"reasoning": 1}}, (11, 2, 5, 3, 1)),
+        ({"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4},
+          "completion_tokens_details": {"reasoning_tokens": 2}}, (9, 2, 4, None, 2)),
+        ({"input_tokens": 16, "cache_read_input_tokens": 37040, "cache_creation_input_tokens": 19050}, (56106, None, 37040, 19050, None)),
+        ({"prompt_tokens": None, "prompt_tokens_details": None, "completion_tokens": "many"}, (None,) * 5),
+        ({"prompt_tokens": -1, "prompt_tokens_details": [1]}, (None,) * 5),
+        (None, (None,) * 5),
+        (5, (None,) * 5),
+    ],
+)  # fmt: skip
+def test_tokens_of_a_usage(usage: Any, expected: tuple[int | None, ...]) -> None:
+    assert figures(tokens(usage)) == expected

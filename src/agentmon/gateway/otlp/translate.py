@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from agentmon.contracts.topics import ACTIONS, LEARNING, METRICS, THOUGHTS
 from agentmon.contracts.values import number, truth, whole
 from agentmon.gateway.otlp.decode import Item, Request, descend
+from agentmon.publish.usage import count, with_cached
 
 #: Where spans and records go that nobody here knows.
 OTEL = "agent.otel"
@@ -65,17 +66,17 @@ def _told(item: Item, ancestors: list[Item], messages: Iterable[Outgoing]) -> It
     identity = f"{item.trace_id}-{item.span_id}" if item.span_id and item.raw.get("name") else _digest(item)
     made = list(messages) or [_as_it_came(item)]
     is_whole = any(topic == OTEL for topic, _ in made)
-    for count, (topic, message) in enumerate(made):
+    for place, (topic, message) in enumerate(made):
         told = {
             "timestamp": item.end or item.start,
             "agent_id": _agent(family),
             "session_id": _session(family),
             "trace_id": item.trace_id or None,
             **message,
-            "event_id": f"{identity}-{count}",
+            "event_id": f"{identity}-{place}",
             "problems": item.problems or None,
         }
-        if count == 0 and not is_whole:
+        if place == 0 and not is_whole:
             told["context"] = {**told.get("context", {}), "otlp": item.remainder()}
         yield Outgoing(topic, {name: value for name, value in told.items() if value is not None})
 
@@ -151,24 +152,60 @@ def _model_call(item: Item, action: str) -> dict[str, Any]:
         "success": error is None,
         "error": error,
         "duration_ms": _duration(item),
-        "input_tokens": take("gen_ai.usage.input_tokens", "llm.token_count.prompt", read=whole),
-        "output_tokens": take("gen_ai.usage.output_tokens", "llm.token_count.completion", read=whole),
+        **_tokens(item),
         "cost_usd": take("llm.cost.total", read=number),
         "result": _first(_spoken(item), take("output.value")),
         "context": _some(
             provider=take("gen_ai.provider.name", "gen_ai.system", "llm.provider"),
-            cached_tokens=take("gen_ai.usage.cache_read.input_tokens", read=whole),
-            reasoning_tokens=take("gen_ai.usage.reasoning.output_tokens", read=whole),
         ),
         "span_id": item.span_id,
+    }
+
+
+def _tokens(item: Item) -> dict[str, int | None]:
+    take = item.take
+    read = take(
+        "gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens",
+        "llm.token_count.prompt_details.cache_read", read=count,
+    )  # fmt: skip
+    written = take(
+        "gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens",
+        "llm.token_count.prompt_details.cache_write", read=count,
+    )  # fmt: skip
+    total = take("gen_ai.usage.input_tokens", "llm.token_count.prompt", read=count)
+    return {
+        "input_tokens": with_cached(total, read, written),
+        "output_tokens": take("gen_ai.usage.output_tokens", "llm.token_count.completion", read=count),
+        "cache_read_tokens": read,
+        "cache_write_tokens": written,
+        "reasoning_tokens": take(
+            "gen_ai.usage.reasoning.output_tokens", "llm.token_count.completion_details.reasoning", read=count
+        ),
+    }
+
+
+def _product_tokens(item: Item, is_codex: bool) -> dict[str, int | None]:
+    """Claude Code's input tokens are those that no cache had; Codex's are all of them."""
+    take = item.take
+    read = take("cache_read_tokens", "cached_token_count", read=count)
+    written = take("cache_creation_tokens", read=count)
+    total = take("input_tokens", "input_token_count", read=count)
+    if not is_codex and not (total is None and read is None and written is None):
+        total = (total or 0) + (read or 0) + (written or 0)
+    return {
+        "input_tokens": total,
+        "output_tokens": take("output_tokens", "output_token_count", read=count),
+        "cache_read_tokens": read,
+        "cache_write_tokens": written,
+        "reasoning_tokens": take("reasoning_token_count", read=count),
     }
 
 
 def _run(item: Item) -> dict[str, Any]:
     return _some(
         run_duration_ms=_duration(item),
-        run_input_tokens=item.take("gen_ai.usage.input_tokens", read=whole),
-        run_output_tokens=item.take("gen_ai.usage.output_tokens", read=whole),
+        run_input_tokens=item.take("gen_ai.usage.input_tokens", read=count),
+        run_output_tokens=item.take("gen_ai.usage.output_tokens", read=count),
         run_failed=1.0 if _error(item) else 0.0,
     )
 
@@ -256,11 +293,9 @@ def _product_model(item: Item) -> Outgoing | None:
         "success": error is None,
         "error": error,
         "duration_ms": take("duration_ms", read=number),
-        "input_tokens": take("input_tokens", "input_token_count", read=whole),
-        "output_tokens": take("output_tokens", "output_token_count", read=whole),
+        **_product_tokens(item, is_codex),
         "cost_usd": take("cost_usd", read=number),
         "context": _some(
-            cached_tokens=take("cache_read_tokens", "cached_token_count", read=whole),
             status_code=take("status_code", "http.response.status_code"),
             attempt=take("attempt"),
             prompt_id=take("prompt.id"),
