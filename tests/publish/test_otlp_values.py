@@ -401,3 +401,86 @@ def test_tokens_of_a_span(attributes: dict[str, Any], expected: tuple[int | None
 )  # fmt: skip
 def test_tokens_of_a_usage(usage: Any, expected: tuple[int | None, ...]) -> None:
     assert figures(tokens(usage)) == expected
+
+
+NOW = 1796119200000000000
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "duration"),
+    [
+        (NOW, NOW + 3_000_000_000, 3000.0),
+        (NOW, NOW, 0.0),
+        (NOW + 4_000_000_000, NOW, None),
+        (NOW, 0, None),
+        (0, NOW, None),
+        (1, NOW, None),
+        (NOW, 2**64 - 1, None),
+        (2**64 - 1, 1, None),
+        (NOW, NOW + 30 * 86_400 * 10**9, 30 * 86_400_000.0),
+    ],
+)
+def test_duration_of_a_span(start: int, end: int, duration: float | None) -> None:
+    times = {"startTimeUnixNano": str(start), "endTimeUnixNano": str(end)}
+    (action,) = messages_of_spans(span(TOOL, **times))
+    assert action.get("duration_ms") == duration
+    assert {name: action["context"]["otlp"].get(name, "0") for name in times} == times
+    (run,) = messages_of_spans(span({"gen_ai.operation.name": "invoke_agent"}, **times))
+    assert run["metrics"].get("run_duration_ms") == duration
+
+
+@pytest.mark.parametrize(
+    ("sent", "duration"),
+    [("12", 12.0), (0, 0.0), (-1, None), ("-0.5", None), (1796119200000, None), ("NaN", None), (float("inf"), None)],
+)
+@pytest.mark.parametrize("name", ["claude_code.api_request", "claude_code.tool_result", "codex.tool_result"])
+def test_duration_of_a_record(name: str, sent: Any, duration: float | None) -> None:
+    ((_, action),) = outgoing_of_logs(record(name, {"duration_ms": sent}))
+    assert action.get("duration_ms") == duration
+    kept = action["context"]["otlp"]["attributes"].get("duration_ms")
+    assert (kept is None) == (duration is not None)
+
+
+ODD: list[Any] = [
+    None, True, 5, -1, 2**70, 1.5, float("nan"), float("-inf"), "", "zz", "\ud800", "1e3", "0b0b", [], [None], [[]], {}, {"key": 5},
+    {"value": {}}, {"stringValue": "\udfff"}, {"kvlistValue": [1]}, {"arrayValue": {"values": "no"}},
+]  # fmt: skip
+
+
+def places(tree: Any) -> list[tuple[Any, Any]]:
+    """Every place of a value in a tree: its container, and its key there."""
+    entries = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    return [place for key, value in entries for place in ((tree, key), *places(value))]
+
+
+def test_any_odd_value_at_any_place_leaves_the_other_spans() -> None:
+    event, link = {"name": "exception", "attributes": pairs({"exception.type": "E"})}, {"traceId": "0c" * 16}
+    odd_span = span({**TOOL, "n": 1, "f": 0.5, "b": True}, events=[event], links=[link], status={"code": 2})
+    for place in range(len(places(odd_span))):
+        for odd in ODD:
+            copy = json.loads(json.dumps(odd_span))
+            holder, key = places(copy)[place]
+            holder[key] = odd
+            made = messages_of_spans(span({**TOOL, "first": 1}), copy, span({**TOOL, "last": 1}))
+            assert (made[0]["tool"], made[-1]["tool"], len(made)) == ("t", "t", 3), (holder, key, odd)
+            json.dumps(made)
+
+
+@pytest.mark.parametrize("depth", [20, 40, 43, 44, 45, 46, 47, 48, 49, 50, 60, 200])
+def test_deep_value_at_every_limit(depth: int) -> None:
+    deep: dict[str, Any] = {"stringValue": "x"}
+    for _ in range(depth):
+        deep = {"kvlistValue": {"values": [{"key": "k", "value": deep}]}}
+    odd = {**span(TOOL), "attributes": [*pairs(TOOL), {"key": "deep", "value": deep}]}
+    assert [message["tool"] for message in messages_of_spans(span(TOOL), odd)] == ["t", "t"]
+
+
+def test_any_cut_or_changed_byte_of_protobuf_ends_in_messages_or_one_sentence() -> None:
+    body = protobuf(span(TOOL), span({**TOOL, "gen_ai.tool.call.result": "grün"}), span(TOOL))
+    for at in range(len(body)):
+        for changed in (body[:at], body[:at] + b"\xff" + body[at + 1 :], body[:at] + b"\x00" + body[at + 1 :]):
+            try:
+                topics = {topic for topic, _ in translate.from_spans(decode.spans(changed, as_json=False))}
+            except decode.UnreadableError:
+                continue
+            assert topics <= {"agent.actions", "agent.otel"}

@@ -173,8 +173,8 @@ def _read_json(kind: Callable[[], Any], data: bytes) -> tuple[Any, Mended]:
             raise UnreadableError(f"The body is no OTLP request: {group.json_name} is not a list.")
     try:
         return ParseDict(_with_bytes(tree), request, ignore_unknown_fields=True), mended
-    except (ParseError, ValueError, RecursionError, TypeError, AttributeError):
-        request = kind()
+    except Exception:  # noqa: BLE001 - of hostile values protobuf raises OverflowError and SystemError too
+        request = kind()  # now value by value
     try:
         good = json_request(tree, request.DESCRIPTOR, mended)
         return ParseDict(good, request, ignore_unknown_fields=True), mended

@@ -133,10 +133,12 @@ def _bytes(value: Any, target: FieldDescriptor) -> str:
     return base64.b64encode(data).decode()
 
 
-def _double(value: Any) -> float:
+def _double(value: Any) -> float | str:
+    """A number; protobuf's reader knows NaN and the infinities as texts only."""
     try:
         if isinstance(value, (int, float, str)) and not isinstance(value, bool):
-            return float(value)
+            number = float(value)
+            return number if math.isfinite(number) else str(number).replace("nan", "NaN").replace("inf", "Infinity")
     except (ValueError, OverflowError):
         pass
     raise _BadError("is no number")

@@ -24,6 +24,8 @@ _MODEL_CALLS = ("chat", "text_completion", "generate_content")
 _RUNS = ("invoke_agent", "create_agent", "invoke_workflow")
 _INFERENCE = {"TOOL": "call", "RETRIEVER": "retrieve", "EMBEDDING": "embed", "RERANKER": "rerank"}
 _LABELS = {"pass": 1.0, "passed": 1.0, "true": 1.0, "fail": 0.0, "failed": 0.0, "false": 0.0}
+#: A year: what is said to take longer began on a clock that was not set.
+_LONGEST_MS = 366 * 86_400_000.0
 #: Where a tool's output may be.
 _RESULTS = ("gen_ai.tool.call.result", "output.value")
 #: gen_ai.tool.status, as frameworks write it.
@@ -263,7 +265,7 @@ def _product_tool(item: Item) -> Outgoing:
         "action": "call",
         "success": success,
         "error": error,
-        "duration_ms": take("duration_ms", read=number),
+        "duration_ms": take("duration_ms", read=_milliseconds),
         "result": result,
         "context": _some(
             arguments=take("tool_parameters", "tool_input", "arguments", read=_opened),
@@ -292,7 +294,7 @@ def _product_model(item: Item) -> Outgoing | None:
         "action": "chat",
         "success": error is None,
         "error": error,
-        "duration_ms": take("duration_ms", read=number),
+        "duration_ms": take("duration_ms", read=_milliseconds),
         **_product_tokens(item, is_codex),
         "cost_usd": take("cost_usd", read=number),
         "context": _some(
@@ -398,9 +400,16 @@ def _http_failure(item: Item) -> str | None:
 
 
 def _duration(item: Item) -> float | None:
+    """Milliseconds; None where a clock was not set, or set back, meanwhile."""
     if item.start is None or item.end is None:
         return None
-    return round((item.end - item.start) * 1000, 3)
+    return _milliseconds((item.end - item.start) * 1000)
+
+
+def _milliseconds(value: Any) -> float | None:
+    """A duration that can be; neither a negative one nor one that counts from 1970."""
+    duration = number(value)
+    return round(duration, 3) if duration is not None and 0 <= duration <= _LONGEST_MS else None
 
 
 def _digest(item: Item) -> str:
