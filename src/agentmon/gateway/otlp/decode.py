@@ -93,11 +93,11 @@ def unpack(body: bytes, encoding: str) -> bytes:
         try:
             data = unzip.decompress(body, MAX_BYTES + 1)
         except zlib.error as error:
-            raise UnreadableError(f"the body is no {encoding}: {error}") from error
+            raise UnreadableError(f"The body is not {encoding}, as its content-encoding says.") from error
         if len(data) <= MAX_BYTES and not unzip.eof:
-            raise UnreadableError(f"the body's {encoding} is cut off")
+            raise UnreadableError(f"The body's {encoding} is cut off.")
     else:
-        raise UnreadableError(f"content-encoding {encoding} is not understood: gzip is")
+        raise UnreadableError(f"Content-encoding {encoding} is not understood: gzip is.")
     if len(data) > MAX_BYTES:
         raise TooLargeError(f"more than {MAX_BYTES} bytes: export in smaller batches")
     return data
