@@ -20,8 +20,8 @@ TEXT_FIELDS = (
     "session_id", "event_id", "container", "hostname", "action_id", "thought_id", "span_id",
 )  # fmt: skip
 NUMBER_FIELDS = (
-    "reward", "success", "duration_ms", "input_tokens", "output_tokens", "cost_usd", "confidence", "total_events",
-    "success_rate", "avg_reward", "action_count", "thought_count", "n", "memory_bytes",
+    "reward", "success", "duration_ms", "input_tokens", "output_tokens", "cache_read_tokens", "cost_usd",
+    "confidence", "total_events", "success_rate", "avg_reward", "action_count", "thought_count", "n", "memory_bytes",
 )  # fmt: skip
 OBJECT_FIELDS = ("context", "data", "metrics", "event")
 #: Names that are nobody's, or nearly somebody's, or that the parser itself uses.

@@ -145,10 +145,11 @@ ACTIONS = _rows(
         Column("context", "string", "Arguments and circumstances: JSON as it came", "json"),
         Column("action_id", "string", "The producer's own count; restarts with its process and is no identity", "text"),
         Column("span_id", "string", "Ties the action to the action_started event that announced it", "text"),
-        Column("input_tokens", "bigint", "Tokens read by the model; null where the message says less than 0", "count"),
-        Column(
-            "output_tokens", "bigint", "Tokens written by the model; null where the message says less than 0", "count"
-        ),
+        Column("input_tokens", "bigint", "Tokens read by the model, cached or not; null where below 0", "count"),
+        Column("output_tokens", "bigint", "Tokens written by the model; null where below 0", "count"),
+        Column("cache_read_tokens", "bigint", "Those of input_tokens that came from a cache", "count"),
+        Column("cache_write_tokens", "bigint", "Those of input_tokens that were written into a cache", "count"),
+        Column("reasoning_tokens", "bigint", "Those of output_tokens that were reasoning", "count"),
         Column("cost_usd", "double", "Cost, US dollars", "number"),
     ),
     "SELECT tool, count(*) AS n, avg(success::INT) AS success_rate FROM actions GROUP BY tool ORDER BY n DESC",

@@ -45,6 +45,9 @@ class Action:
         self.error: Any = None
         self.input_tokens: int | None = None
         self.output_tokens: int | None = None
+        self.cache_read_tokens: int | None = None
+        self.cache_write_tokens: int | None = None
+        self.reasoning_tokens: int | None = None
         self.cost_usd: float | None = None
 
     def begin(self) -> Action:
@@ -74,6 +77,9 @@ class Action:
             duration_ms=round((time.perf_counter() - self._began) * 1000, 3),
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
+            cache_read_tokens=self.cache_read_tokens,
+            cache_write_tokens=self.cache_write_tokens,
+            reasoning_tokens=self.reasoning_tokens,
             cost_usd=self.cost_usd,
             **self._who,
             **{**self.fields, "span_id": self.span_id},

@@ -9,9 +9,10 @@ from typing import Any
 import dspy
 from dspy.utils.callback import ACTIVE_CALL_ID, BaseCallback
 
-from agentmon.contracts.values import number, reward, whole
+from agentmon.contracts.values import number, reward
 from agentmon.publish.publisher import AgentStreamingPublisher
 from agentmon.publish.running import Running
+from agentmon.publish.usage import tokens
 
 #: Where a program's reasoning stands in a prediction: ReAct's and ChainOfThought's names.
 _REASONING = ("next_thought", "reasoning", "rationale")
@@ -50,8 +51,7 @@ class AgentmonCallback(BaseCallback):
             call_id,
             exception,
             result=outputs,
-            input_tokens=whole(usage.get("prompt_tokens", usage.get("input_tokens"))),
-            output_tokens=whole(usage.get("completion_tokens", usage.get("output_tokens"))),
+            **tokens(usage),
             cost_usd=number(entry.get("cost")),
         )
 

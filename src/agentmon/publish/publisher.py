@@ -98,12 +98,16 @@ class AgentStreamingPublisher:
         input_tokens: int | None = None,
         output_tokens: int | None = None,
         cost_usd: float | None = None,
+        cache_read_tokens: int | None = None,
+        cache_write_tokens: int | None = None,
+        reasoning_tokens: int | None = None,
         agent_id: str | None = None,
         session_id: str | None = None,
         **more: Any,
     ) -> str | None:
         """What the agent did; its event_id, or None where it is not published (filtered, or no room left).
 
+        input_tokens are all that the model read, those from a cache and those written into it included.
         Without `success`, a reward above 0 means success. Further fields by keyword stay in the message.
         """
         agent = agent_id or self.agent_id
@@ -123,6 +127,9 @@ class AgentStreamingPublisher:
             "context": {} if context is None else context,
             "input_tokens": input_tokens,
             "output_tokens": output_tokens,
+            "cache_read_tokens": cache_read_tokens,
+            "cache_write_tokens": cache_write_tokens,
+            "reasoning_tokens": reasoning_tokens,
             "cost_usd": cost_usd,
         }
         return self._publish(topics.ACTIONS, message, agent, session_id)
