@@ -72,9 +72,7 @@ class Stack:
     def job_processes(self) -> list[psutil.Process]:
         """The JVM, and the Python processes below it: the driver and those that read."""
         jvm = self.job.process()
-        # Not what is left of a shell that the JVM has not asked about.
-        below = [] if jvm is None else [p for p in jvm.children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
-        return [] if jvm is None else [jvm, *below]
+        return [] if jvm is None else [jvm, *filter(_is_alive, jvm.children(recursive=True))]
 
     @property
     def bootstrap(self) -> str:
@@ -98,6 +96,14 @@ class Stack:
         with open_lake(self.settings.lake, ("ledger",)) as con:
             (last,) = con.execute("SELECT epoch(max(committed_at)) FROM ledger").fetchone() or (0.0,)
         return float(last)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """Not a worker that has just ended, nor what is left of a shell that the JVM has not asked about."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager
