@@ -2,17 +2,20 @@
 
     python -m bench.faults [--events N] [--kills N] [--broker-kills N] [--seed N] [--seconds S]
 
-The driver is killed with -9 at random moments, every second time between two tables' writes of one
-batch (it is held when a new commit of `actions` shows in its log), every fourth time its JVM instead of its
-Python process; the broker at random moments. In the end the lake must have exactly what was sent,
-its figures must be those of its rows, and the frontend topic must have every agent's last figures.
+Killed with -9, in turns: the driver's Python process between two tables' writes of one batch (it is held when a new
+commit of `actions` shows in its log), a Python worker of its tasks, its JVM, the daemon that starts those workers; all but
+the first, and the broker, at random moments. A killed worker or daemon may cost a task that is tried again, not the query.
+In the end the lake must have exactly what was sent, its figures must be those of its rows, and the frontend topic must have
+every agent's last figures.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -28,15 +31,22 @@ from agentmon.settings import project_root
 from agentmon.stream.resume import unsealed_batch
 from bench.events import events, send_all
 from bench.home import Stack, stack, wait
+from bench.processes import find_job
 from bench.truth import check_figures, check_frontend, check_last_figures
 
 _SLICES = 100
+#: What is killed, turn after turn.
+_TURNS = ("driver", "worker", "jvm", "daemon")
+#: What a task is tried again after; the rest ends the job.
+_REPLACED = ("worker", "daemon")
+#: How the job's log says that a query was.
+_STARTED_AGAIN = "started again"
 
 
 @dataclass(frozen=True)
 class Plan:
     events: int = 200_000
-    kills: int = 10
+    kills: int = 12
     broker_kills: int = 2
     seed: int = 1
     seconds: float = 240.0  # over which the events flow
@@ -51,7 +61,7 @@ def run(plan: Plan, own: Stack) -> dict[str, Any]:
         sent = flow.submit(_flow, own, plan, allowed)
         try:
             own.start_job()
-            half_done = _break(own, plan, chance, allowed)
+            killed = _break(own, plan, chance, allowed)
         finally:
             allowed.release(_SLICES)
         assert sent.result() == plan.events
@@ -61,32 +71,65 @@ def run(plan: Plan, own: Stack) -> dict[str, Any]:
     check_figures(own)
     check_last_figures(own)
     return {
-        "killed": plan.kills,
-        "between_tables": half_done,
+        **killed,
         "broker_killed": plan.broker_kills,
         **told,
         **check_frontend(own),
     }
 
 
-def _break(own: Stack, plan: Plan, chance: random.Random, allowed: Semaphore) -> int:
-    """Kill what is to be killed; returns how many batches were left in some of their tables only."""
-    broker_turns = set(chance.sample(range(plan.kills), plan.broker_kills))
+def _break(own: Stack, plan: Plan, chance: random.Random, allowed: Semaphore) -> dict[str, int]:
+    """Kill what is to be killed: how many of each, and how many batches were left in some of their tables only."""
+    turns = [_TURNS[number % len(_TURNS)] for number in range(plan.kills)]
+    # A broker that is away may well have the query started again, which a worker must not.
+    broker_turns = set(chance.sample([n for n, what in enumerate(turns) if what not in _REPLACED], plan.broker_kills))
     lake = own.settings.lake
     half_done = 0
-    for turn in range(plan.kills):
+    for turn, what in enumerate(turns):
         allowed.release(_SLICES // (plan.kills + 1))  # so that events flow at every turn, however long it takes
         if turn in broker_turns:
             own.kill_broker()
             time.sleep(chance.uniform(0.5, 3))
             own.start_broker()
-        if turn % 2 or not _hold_between_tables(own):
+        if what != "driver" or not _hold_between_tables(own):
             time.sleep(chance.uniform(0.5, 8))
-        own.kill_job(driver=turn % 4 != 3)  # the driver is who commits; its JVM alone every fourth time
+        if what in _REPLACED:
+            _kill_replaced(own, what, chance)
+            continue
+        own.kill_job(driver=what == "driver")  # the driver is who commits
         own.job.end_remains()
         half_done += unsealed_batch(lake, partial(has_batch, lake)) is not None
         own.start_job()
-    return half_done
+    return {**{f"{what}_killed": turns.count(what) for what in _TURNS}, "between_tables": half_done}
+
+
+def _kill_replaced(own: Stack, what: str, chance: random.Random) -> None:
+    """kill -9 of a worker or daemon. Raises AssertionError unless the job goes on as it is, its query not started again."""
+    wait(lambda: bool(_pids(own, what)), 60, f"a Python {what}", pause_s=0.02)
+    jvm, driver, restarts, sealed = own.job.process(), own.job.driver(), _restarts(own), own.sealed()
+    wait(lambda: _killed(_pids(own, what), chance), 60, f"a Python {what}", pause_s=0.02)
+    wait(lambda: own.sealed() > sealed, 60, f"a batch after a {what} was killed")
+    time.sleep(3)  # that may have been a batch without it
+    assert (own.job.process(), own.job.driver()) == (jvm, driver), f"a killed {what} ended the job"
+    assert _restarts(own) == restarts, f"a killed {what} had the query started again: {own.job.log}"
+
+
+def _pids(own: Stack, what: str) -> tuple[int, ...]:
+    job = find_job(own)
+    return () if job is None else {"worker": job.workers, "daemon": job.daemons}[what]
+
+
+def _killed(pids: tuple[int, ...], chance: random.Random) -> bool:
+    """Whether one of them could be killed: it may just have ended."""
+    try:
+        os.kill(chance.choice(pids), signal.SIGKILL)
+    except (IndexError, ProcessLookupError):
+        return False
+    return True
+
+
+def _restarts(own: Stack) -> int:
+    return own.job.log.read_text(errors="replace").count(_STARTED_AGAIN)
 
 
 def _flow(own: Stack, plan: Plan, allowed: Semaphore) -> int:

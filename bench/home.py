@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -22,6 +23,9 @@ from agentmon.settings import Settings
 from agentmon.stack.addresses import LOOPBACK, free_port
 from agentmon.stack.broker import Broker
 from agentmon.stack.job import JobProcess
+
+#: (figure, what was measured, goal)
+Line = tuple[str, Any, str]
 
 
 class Stack:
@@ -68,9 +72,7 @@ class Stack:
     def job_processes(self) -> list[psutil.Process]:
         """The JVM, and the Python processes below it: the driver and those that read."""
         jvm = self.job.process()
-        # Not what is left of a shell that the JVM has not asked about.
-        below = [] if jvm is None else [p for p in jvm.children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
-        return [] if jvm is None else [jvm, *below]
+        return [] if jvm is None else [jvm, *filter(_is_alive, jvm.children(recursive=True))]
 
     @property
     def bootstrap(self) -> str:
@@ -94,6 +96,14 @@ class Stack:
         with open_lake(self.settings.lake, ("ledger",)) as con:
             (last,) = con.execute("SELECT epoch(max(committed_at)) FROM ledger").fetchone() or (0.0,)
         return float(last)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """Not a worker that has just ended, nor what is left of a shell that the JVM has not asked about."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager

@@ -1,60 +1,91 @@
-"""How long after it happened an event is in its agent's figures on agent.monitor.frontend, and in Delta."""
+"""How long after it happened an event is in its agent's figures on agent.monitor.frontend, and can be read in Delta.
+
+Over all events but those of the first ten seconds; they are spread evenly over time, so that it plays no part at which
+moment of a batch one comes.
+"""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
-from kafka import KafkaConsumer, TopicPartition
-
-from agentmon.contracts.topics import FRONTEND
 from agentmon.lake.connection import open_lake
-from agentmon.live.client import client_config
 from agentmon.settings import project_root
-from bench.home import Stack
+from bench.follow import Follower, Update, quantile
+from bench.home import Line, Stack
+from bench.processes import Meter
 
-_SECONDS_WARM = 10.0
+#: How long the job is warmed up before latency is measured, seconds: a JVM compiles for about as long.
+_WARM_S = 60.0
+#: Of each measurement, what does not count.
+_FIRST_S = 10.0
 
-_FRESHNESS = """
+#: (agent, run, batch, time) of each event.
+_STORED = """
     WITH stored AS (
-        SELECT event_time, kafka_topic_id, kafka_partition, kafka_offset FROM actions WHERE agent_id LIKE $agents
-        UNION ALL SELECT event_time, kafka_topic_id, kafka_partition, kafka_offset FROM thoughts WHERE agent_id LIKE $agents
+        SELECT agent_id, event_time, kafka_topic_id, kafka_partition, kafka_offset FROM actions WHERE agent_id LIKE $agents
+        UNION ALL BY NAME
+        SELECT agent_id, event_time, kafka_topic_id, kafka_partition, kafka_offset FROM thoughts WHERE agent_id LIKE $agents
+        UNION ALL BY NAME
+        SELECT agent_id, event_time, kafka_topic_id, kafka_partition, kafka_offset FROM learning WHERE agent_id LIKE $agents
     )
-    SELECT quantile_cont(seconds, [0.5, 0.95, 0.99]) FROM (
-        SELECT epoch(l.committed_at) - epoch(s.event_time) AS seconds
-        FROM stored s JOIN ledger l ON s.kafka_topic_id = l.kafka_topic_id AND s.kafka_partition = l.kafka_partition
-         AND s.kafka_offset >= l.start_offset AND s.kafka_offset < l.end_offset
-    )
+    SELECT agent_id, query_id, batch_id, epoch(event_time)
+    FROM stored s
+    JOIN ledger l ON s.kafka_topic_id = l.kafka_topic_id AND s.kafka_partition = l.kafka_partition
+        AND s.kafka_offset >= l.start_offset AND s.kafka_offset < l.end_offset
+    WHERE kind = 'stored'
+    ORDER BY committed_at, event_time
 """
 
+#: A batch of the job: its run, and its number within it.
+Batch = tuple[str, int]
 
-def measure(own: Stack, rate: float, seconds: float) -> dict[str, Any]:
-    """Events at `rate` a second for `seconds`; the first ten seconds do not count."""
-    tag = f"-r{rate:g}-{int(time.time())}"
-    seen: list[tuple[float, str, int]] = []
-    stop = threading.Event()
-    reader = threading.Thread(target=_read_updates, args=(own, seen, stop), daemon=True)
-    reader.start()
+
+def delays(own: Stack, seconds: float) -> Iterator[Line]:
+    """Latency, freshness and cores at two rates."""
     before = own.sealed()
-    send(own, rate, seconds, tag)
-    own.wait_sealed(before + round(rate * seconds))
-    time.sleep(5)
-    stop.set()
-    reader.join(10)
-    figures = sorted(_delays(_sent(own, tag), seen))
+    send(own, 1000.0, _WARM_S, "-warm-up")
+    own.wait_sealed(before + round(1000 * _WARM_S))
+    for rate in (1000.0, 50.0):
+        figures, delta, cores = measure(own, rate, seconds)
+        yield f"figures at {rate:g}/s, {len(figures):,} events: p50, s", round(quantile(figures, 0.5), 2), "<= 0.8"
+        yield f"figures at {rate:g}/s: p95, s", round(quantile(figures, 0.95), 2), "<= 1.4 (floor 1.8)"
+        yield f"figures at {rate:g}/s: p99 and the most, s", _worst(figures), "-"
+        yield f"Delta at {rate:g}/s: p50, s", round(quantile(delta, 0.5), 2), "-"
+        yield f"Delta at {rate:g}/s: p95, s", round(quantile(delta, 0.95), 2), "<= 2 (floor 3)"
+        yield f"Delta at {rate:g}/s: p99 and the most, s", _worst(delta), "-"
+        yield f"cores at {rate:g}/s", round(cores, 2), "<= 0.6" if rate == 1000 else "-"
+
+
+def _worst(values: list[float]) -> list[float]:
+    return [round(quantile(values, 0.99), 2), round(max(values), 2)]
+
+
+def measure(own: Stack, rate: float, seconds: float) -> tuple[list[float], list[float], float]:
+    """Events at a rate: the delay of each until its figures, until it could be read in Delta; the cores taken meanwhile."""
+    tag = f"-r{rate:g}-{int(time.time())}"
+    before = own.sealed()
+    with Follower(own) as follower:
+        with Meter(own) as meter:
+            begun = time.time()
+            send(own, rate, seconds, tag)
+            used = meter.between(begun + _FIRST_S)
+        own.wait_sealed(before + round(rate * seconds))
+        time.sleep(5)
     with open_lake(own.settings.lake) as con:
-        (delta,) = con.execute(_FRESHNESS, {"agents": f"%{tag}-%"}).fetchone() or ([],)
-    return {
-        "rate": rate,
-        "events": len(figures),
-        **{f"figures_p{q}_s": round(quantile(figures, q / 100), 3) for q in (50, 95, 99)},
-        **{f"delta_p{q}_s": round(float(s), 3) for q, s in zip((50, 95, 99), delta, strict=True)},
-    }
+        stored = con.execute(_STORED, {"agents": f"%{tag}-%"}).fetchall()
+    if len(stored) != round(rate * seconds):
+        raise RuntimeError(f"{len(stored)} events are in the lake, {rate * seconds:.0f} were sent")
+    since = min(moment for *_, moment in stored) + _FIRST_S
+    return (
+        list(_until_counted(stored, follower.updates, since)),
+        list(_until_readable(stored, _sealed_at(Path(own.settings.lake)), since)),
+        (used.tasks + used.driver) / used.at,
+    )
 
 
 def send(own: Stack, rate: float, seconds: float, tag: str = "-steady") -> None:
@@ -63,53 +94,39 @@ def send(own: Stack, rate: float, seconds: float, tag: str = "-steady") -> None:
     subprocess.run(command, check=True, cwd=project_root())
 
 
-def _read_updates(own: Stack, seen: list[tuple[float, str, int]], stop: threading.Event) -> None:
-    """Notes (when, agent, how many events its figures count) of every learning_update."""
-    consumer = KafkaConsumer(**client_config(own.settings), enable_auto_commit=False)
-    place = TopicPartition(FRONTEND, 0)
-    consumer.assign([place])
-    consumer.seek_to_end(place)
-    consumer.position(place)
-    while not stop.is_set():
-        for record in consumer.poll(50).get(place, []):
-            # The moment at which Kafka took the message would flatter; this is when a screen has it.
-            now = time.time()
-            message = json.loads(record.value)
-            if message["type"] == "learning_update":
-                seen.append((now, message["data"]["agent_id"], message["data"]["total_events"]))
-    consumer.close()
+def _until_counted(
+    stored: list[tuple[str, str, int, float]], updates: dict[str, list[Update]], since: float
+) -> Iterator[float]:
+    """Until the first figures that have counted all of the agent's events up to this one's batch: so this one for sure."""
+    ends: dict[tuple[str, Batch], int] = {}
+    counted: dict[str, int] = {}
+    for agent, run, number, _ in stored:
+        counted[agent] = ends[agent, (run, number)] = counted.get(agent, 0) + 1
+    shown: dict[tuple[str, Batch], float] = {}
+    for (agent, batch), end in ends.items():
+        found = next((update.at for update in updates.get(agent, ()) if update.events >= end), None)
+        if found is None:
+            raise RuntimeError(f"event {end} of {agent} never showed in its figures")
+        shown[agent, batch] = found
+    for agent, run, number, moment in stored:
+        if moment >= since:
+            yield shown[agent, (run, number)] - moment
 
 
-def _sent(own: Stack, tag: str) -> dict[str, list[float]]:
-    """Event times of each agent, in order."""
-    sent: dict[str, list[float]] = {}
-    with open_lake(own.settings.lake) as con:
-        found = con.execute(
-            """SELECT agent_id, epoch(event_time) FROM actions WHERE agent_id LIKE $agents
-               UNION ALL SELECT agent_id, epoch(event_time) FROM thoughts WHERE agent_id LIKE $agents
-               UNION ALL SELECT agent_id, epoch(event_time) FROM learning WHERE agent_id LIKE $agents ORDER BY 2""",
-            {"agents": f"%{tag}-%"},
-        ).fetchall()
-    for agent, moment in found:
-        sent.setdefault(agent, []).append(moment)
-    return sent
+def _until_readable(
+    stored: list[tuple[str, str, int, float]], sealed_at: dict[Batch, float], since: float
+) -> Iterator[float]:
+    """Until the commit of the ledger that sealed its batch: all tables had it by then."""
+    for _, run, number, moment in stored:
+        if moment >= since:
+            yield sealed_at[run, number] - moment
 
 
-def _delays(sent: dict[str, list[float]], seen: list[tuple[float, str, int]]) -> Iterator[float]:
-    """For each event, the time from its happening until its agent's figures had counted as many."""
-    begun = min((times[0] for times in sent.values()), default=0.0)
-    for agent, times in sent.items():
-        updates = [(count, when) for when, name, count in seen if name == agent]
-        at = 0
-        for number, moment in enumerate(times, start=1):
-            while at < len(updates) and updates[at][0] < number:
-                at += 1
-            if at == len(updates):
-                raise RuntimeError(f"event {number} of {agent} never showed in its figures")
-            if moment >= begun + _SECONDS_WARM:
-                yield updates[at][1] - moment
-
-
-def quantile(ordered: list[float], q: float) -> float:
-    """The q-quantile of an ordered list."""
-    return ordered[min(len(ordered) - 1, int(q * len(ordered)))] if ordered else float("nan")
+def _sealed_at(lake: Path) -> dict[Batch, float]:
+    """When each batch's commit of the ledger was there, as its file says; what the row says was before it was written."""
+    found: dict[Batch, float] = {}
+    for path in (lake / "ledger" / "_delta_log").glob("*.json"):
+        for line in path.read_text().splitlines():
+            if '"txn"' in line and (entry := json.loads(line).get("txn")):
+                found[entry["appId"], entry["version"]] = path.stat().st_mtime
+    return found

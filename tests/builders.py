@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import base64
+import json
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -49,12 +51,19 @@ def kafka_messages(topic: str, *values: bytes | None, first: int = 0, marked: Co
                 "partition": 0,
                 "offset": offset,
                 "timestamp": T0 + timedelta(milliseconds=offset),
-                "headers": [{"key": MAYBE_REPEAT, "value": b"1"}] if offset in marked else None,
+                "headers": spark_json([(MAYBE_REPEAT, b"1")] if offset in marked else None),
             }
             for offset, value in enumerate(values, start=first)
         ],
         MESSAGES,
     )
+
+
+def spark_json(headers: Sequence[tuple[str, bytes | None]] | None) -> str | None:
+    """Kafka's headers as Spark's to_json writes them."""
+    if headers is None:
+        return None
+    return json.dumps([{"key": k} | ({} if v is None else {"value": base64.b64encode(v).decode()}) for k, v in headers])
 
 
 def run_task(lake: str, batch: Batch, *messages: pa.RecordBatch, **fields: Any) -> Output:

@@ -214,10 +214,10 @@ def checkpoint(settings: Settings) -> Iterator[Finding]:
     if own.driver() is None or told.get("state") != "running":
         yield Finding(OK, "checkpoints: the job goes on from the ledger when it starts")
         return
-    for name in told.get("queries", ()):
-        found = read_checkpoint(folder / name)
-        if found is None and not (folder / name).exists():
-            what = f"checkpoints: {folder / name} is gone while the job runs"
+    for name, its_folder in told.get("queries", {}).items():
+        found = read_checkpoint(folder / its_folder)
+        if found is None and not (folder / its_folder).exists():
+            what = f"checkpoints: {folder / its_folder} is gone while the job runs"
             yield Finding(
                 BROKEN, what, "its next batch fails", "agentmon down; agentmon up (it goes on from the ledger)"
             )

@@ -53,26 +53,28 @@ def publish(
 
 def feedback(
     session: Annotated[str, typer.Argument(help="The run, as agentmon sessions shows it.")],
-    reward: Annotated[float, typer.Option(help="How good it was: 1 good, 0 bad, or your own scale.")],
+    reward: Annotated[str, typer.Option(help="How good it was: 1 or true good, 0 or false bad, or your own scale.")],
     note: Annotated[str | None, typer.Option(help="Why.")] = None,
     agent: Annotated[str | None, typer.Option(help="Whose run, where agents share the session's id.")] = None,
     by: Annotated[str | None, typer.Option(help="Who says so; you, if left out.")] = None,
 ) -> None:
     """Give a run a person's reward, which ends it."""
     import getpass
-    import math
 
     from agentmon.errors import UsageError
-    from agentmon.publish.shell import give_feedback, home_publisher
+    from agentmon.publish.shell import give_feedback, given_reward, home_publisher
     from agentmon.settings import Settings
 
-    if not math.isfinite(reward):
-        raise UsageError(f"--reward {reward} can't be used: it takes a number")
+    score = given_reward(reward)
+    if score is None:
+        raise UsageError(
+            f"--reward {reward} can't be used: it takes a number, true or false, or an object with a score"
+        )
     settings = Settings.from_env()
     agent_id, session_id, at = _whose(settings, session, agent)
     with home_publisher(settings, agent_id, session_id) as publisher:
-        give_feedback(publisher, reward, by=by or getpass.getuser(), note=note, at=at)
-    _note(f"reward {reward:g} for {session} of {agent_id}: acknowledged by Kafka")
+        give_feedback(publisher, score, by=by or getpass.getuser(), note=note, at=at)
+    _note(f"reward {score:g} for {session} of {agent_id}: acknowledged by Kafka")
 
 
 def selftest(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from agentmon.contracts.json_text import as_object, as_text, read_object
-from agentmon.contracts.message import Limits, within
+from agentmon.contracts.json_text import opened, read_object, storable
+from agentmon.contracts.message import Limits
 from agentmon.contracts.running import MAX_NAMES
 
 #: An alert that nobody says again is taken for over after this time.
@@ -15,7 +16,7 @@ FIRES_FOR = timedelta(minutes=10)
 _ENDED = ("resolved", "ok", "ended")
 #: Of each part of an alert a screen shows a line at the most.
 _PART = 200
-_LIMITS = Limits()
+_MAX_DEPTH = Limits().max_depth
 
 
 class Alerts:
@@ -37,12 +38,13 @@ class Alerts:
         payload = row["payload"] or ""
         if "alert" not in payload:  # nearly all: these need not be read again
             return
-        message = read_object(payload, _LIMITS.max_depth) or {}
-        metrics = within(message.get("event"), "metrics", _LIMITS) or message.get("metrics")
-        told = as_object(metrics, _LIMITS.max_depth) or {}
-        if told.get("alert"):
-            parts = "from outside:", row["agent_id"], *(told.get(part) for part in ("alert", "value", "threshold"))
-            self._fire(f"outside {_text(row['agent_id'])} {_text(told['alert'])}", parts, row["ingest_time"])
+        message = read_object(payload, _MAX_DEPTH) or {}
+        fields = {**message, **(opened(message.get("event"), _MAX_DEPTH) or {})}
+        metrics = opened(fields.get("metrics"), _MAX_DEPTH) or {}
+        alert, *figures = (metrics[name].value if name in metrics else None for name in ("alert", "value", "threshold"))
+        if alert:
+            name = f"outside {_text(row['agent_id'])} {_text(alert)}"
+            self._fire(name, ("from outside:", row["agent_id"], alert, *figures), row["ingest_time"])
 
     def firing(self, now: datetime) -> list[str]:
         """What fires, the newest first."""
@@ -60,4 +62,6 @@ class Alerts:
 
 def _text(value: Any) -> str:
     """A part of an alert as text; what is no text, number or truth stays out, it may be nested without end."""
-    return "…" if isinstance(value, dict | list) else (as_text(value) or "")[:_PART]
+    if value is None or isinstance(value, dict | list):
+        return "" if value is None else "…"
+    return (storable(value) if isinstance(value, str) else json.dumps(value))[:_PART]

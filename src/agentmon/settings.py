@@ -146,7 +146,11 @@ class Settings:
     kafka_ssl_certfile: str | None = _setting("KAFKA_SSL_CERTFILE", None, _text, "a PEM file", "our certificate")
     kafka_ssl_keyfile: str | None = _setting("KAFKA_SSL_KEYFILE", None, _text, "a PEM file", "our private key")
     monitor_interval_s: float = _setting(
-        "AGENT_MONITOR_INTERVAL", 1.0, _positive, "seconds > 0", "how often the job takes a micro-batch: rows and figures are published and committed"
+        "AGENT_MONITOR_INTERVAL",
+        1.0,
+        _positive,
+        "seconds > 0",
+        "how often the job takes a micro-batch: rows and figures are published and committed",
     )
     metrics_interval_s: float = _setting(
         "AGENT_METRICS_INTERVAL", 30.0, _positive, "seconds > 0", "how often a publisher reports its process"
@@ -175,7 +179,7 @@ class Settings:
         "AGENTMON_MAX_AHEAD", 300.0, _positive, "seconds > 0", "how far a message's time may be ahead of Kafka's"
     )
     max_batch_messages: int = _setting(
-        "AGENTMON_MAX_BATCH", 200_000, _count, "a number > 0", "offsets in one micro-batch at the most"
+        "AGENTMON_MAX_BATCH", 400_000, _count, "a number > 0", "offsets in one micro-batch at the most"
     )
     compact_files: int = _setting(
         "AGENTMON_COMPACT_FILES",
@@ -307,7 +311,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Source:
+class SettingOrigin:
     """A setting as it stands: source is environment, agentmon.toml or default."""
 
     variable: str
@@ -322,7 +326,7 @@ def config_file() -> Path:
     return project_root() / "agentmon.toml"
 
 
-def sources() -> list[Source]:
+def sources() -> list[SettingOrigin]:
     """Every setting with its value, secrets hidden, and where it comes from. Raises SettingError."""
     settings, file = Settings.from_env(), _from_file()
     found = []
@@ -330,7 +334,7 @@ def sources() -> list[Source]:
         variable, value = spec.metadata["env"], getattr(settings, spec.name)
         source = "environment" if os.environ.get(variable) else "agentmon.toml" if variable in file else "default"
         hidden = "***" if isinstance(value, Secret) else str(value) if isinstance(value, Path) else value
-        found.append(Source(variable, hidden, source, spec.metadata["takes"], spec.metadata["about"]))
+        found.append(SettingOrigin(variable, hidden, source, spec.metadata["takes"], spec.metadata["about"]))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import shlex
 import subprocess
@@ -302,7 +303,7 @@ def test_status_equals_the_same_figures_from_raw_rows(agentmon: Callable[..., Ra
     assert len(status["agents"]) == len(raw) == 50
     for shown, wanted in zip(status["agents"], raw, strict=True):
         durations = wanted["durations"]
-        p50, p95 = (durations[int(q * (len(durations) - 1))] for q in (0.5, 0.95))
+        p50, p95 = (durations[math.ceil(q * len(durations)) - 1] for q in (0.5, 0.95))
         assert {name: shown[name] for name in ("agent_id", "actions", "sessions")} == {
             name: wanted[name] for name in ("agent_id", "actions", "sessions")
         }

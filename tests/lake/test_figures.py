@@ -31,7 +31,6 @@ from agentmon.lake.snapshot import (
     is_sealed,
     newest_of_each_run,
     read_snapshot,
-    windows_since,
 )
 from agentmon.lake.status import prepare, read_status
 from agentmon.stream.tables import create_missing
@@ -330,10 +329,7 @@ def test_a_log_that_misses_a_commit_goes_to_the_delta_reader(lake: str) -> None:
         snapshot(lake, "summaries")
 
 
-@pytest.mark.parametrize("rows", [1, 300, 10_000])
-def test_newest_rewards_are_found_whatever_is_opened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
-) -> None:
+def test_newest_rewards_are_found_whatever_is_opened(tmp_path: Path) -> None:
     """Also those of an agent that has been silent for days, and of one that has a few."""
     lake = str(tmp_path / "lake")
     make(Path(lake), 6_000, days=3, commits=10, today=DAY)
@@ -341,23 +337,36 @@ def test_newest_rewards_are_found_whatever_is_opened(
     table.delete(f"agent_id = 'agent-07' AND event_date > '{DAY - timedelta(days=2)}'")
     table.delete("agent_id = 'agent-08' AND tool > 'tool-c'")
     table.delete("agent_id = 'agent-09'")
-    monkeypatch.setattr("agentmon.lake.figures._LATELY", rows)
     with prepare(lake) as con:
         con.execute("CREATE TEMP TABLE narrowed AS FROM newest_rewards")
         con.execute("DROP TABLE newest_rewards")
         con.execute("CREATE OR REPLACE VIEW rewarded_summaries AS FROM agent_summaries")
-        con.execute(query("status_rewards"), {"kept": 20, "since": BEGINNING, "left_out": None})
+        con.execute("UPDATE reward_spans SET since = $beginning", {"beginning": BEGINNING})
+        con.execute(query("status_rewards"), {"kept": 20})
         assert con.execute("SELECT count(*), max(len(rewards)) FROM narrowed").fetchone() == (49, 20)
         for one, other in (("narrowed", "newest_rewards"), ("newest_rewards", "narrowed")):
             assert con.execute(f"FROM {one} EXCEPT FROM {other}").fetchall() == []
 
 
-def test_of_the_summaries_few_are_opened_for_rewards(lake: str) -> None:
+def test_of_the_summaries_few_are_opened_for_rewards(tmp_path: Path) -> None:
+    """Whether all agents have acted in the last minutes, or one has been silent since the first of three days."""
+    lake = str(tmp_path / "lake")
+    make(Path(lake), 30_000, days=3, commits=50, today=DAY)
+    for renamed, opened in ((False, range(1, 26)), (True, range(2, 27))):
+        if renamed:
+            day = f"agent_id = 'agent-07' AND event_date = '{DAY - timedelta(days=2)}'"
+            DeltaTable(f"{lake}/summaries").update(predicate=day, new_values={"agent_id": "silent"})
+        with prepare(lake) as con:
+            spans = con.execute("SELECT since, until FROM reward_spans").fetchall()
+        found = snapshot(lake, "summaries")
+        assert len(found) == 52
+        assert len(between(found, spans)) in opened
+
+
+def test_files_are_chosen_by_their_windows(lake: str) -> None:
     found = snapshot(lake, "summaries")
     in_order = sorted(found, key=lambda file: file.most["window_end"])
-    newest = windows_since(found, in_order[-1].rows or 0)
-    assert newest.isoformat() == in_order[-1].least["window_start"].replace("Z", "+00:00")
-    assert newest < windows_since(found, 1)  # of a file with more rows the last part
+    newest = datetime.fromisoformat(in_order[-1].least["window_start"])
     assert between(found, [(newest, END)]) == [in_order[-1]]
     first = datetime.fromisoformat(in_order[0].least["window_start"])
     assert between(found, [(newest, END), (first, first)]) == [*filter([in_order[0], in_order[-1]].__contains__, found)]

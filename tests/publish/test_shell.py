@@ -70,7 +70,8 @@ def test_feedback_is_a_reward_with_who_and_why(
     (message,) = published("agent.learning", "rated")
     assert (message["type"], message["session_id"], message["reward"]) == ("feedback", "run-9", 0.5)
     assert (message["data"]["by"], message["data"]["note"]) == ("ada", "well done")
-    assert run("feedback", "run-9", "--reward", "nan", "--agent", "rated") == 2
+    for bad in ("nan", "good", "{}", "1e400", '{"score":1} x', ""):
+        assert run("feedback", "run-9", "--reward", bad, "--agent", "rated") == 2
 
 
 def test_selftest_without_kafka_is_one_line(

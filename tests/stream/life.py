@@ -104,7 +104,7 @@ class Life:
         except NoLakeError:
             return 0
 
-    def wait_sealed(self, topic: str, count: int, running: threading.Thread) -> None:
+    def wait_sealed(self, topic: str, count: int, running: threading.Thread, patience_s: float = PATIENCE_S) -> None:
         """Wait until so many offsets of a topic are stored; the lake is looked at after each commit only."""
         log = Path(self.settings.lake) / "ledger" / "_delta_log"
         seen = -1
@@ -117,12 +117,12 @@ class Life:
             seen = commits
             return self.sealed(topic) >= count
 
-        wait(is_there, f"{count} messages of {topic} in the lake")
+        wait(is_there, f"{count} messages of {topic} in the lake", patience_s)
 
 
-def wait(happened: Callable[[], bool], what: str) -> None:
+def wait(happened: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
     """Wait for something, or fail naming it."""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + patience_s
     while not happened():
         assert time.monotonic() < end, f"waited in vain for {what}"
         time.sleep(0.1)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from agentmon.live.fetcher import SCHEMA
 
 from agentmon.contracts.message import Limits
 from agentmon.contracts.tables import MESSAGE_TABLES
-from agentmon.stream.columns import Reader
+from agentmon.stream.parse import MESSAGES, Parser
 from agentmon.stream.parsed import Parsed
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
-NOW_US = int(NOW.timestamp() * 1e6)
 
 #: What was sent (topic, value), and what some of its columns are then.
 SHAPES: dict[str, tuple[str, Any, dict[str, Any]]] = {
@@ -30,7 +30,7 @@ SHAPES: dict[str, tuple[str, Any, dict[str, Any]]] = {
             "context": {"a": 1},
             "action_id": 3,
         },
-        {"table": "actions", "tool": "read", "reward": 0.5, "success": True, "context": '{"a":1}', "action_id": "3"},
+        {"table": "actions", "tool": "read", "reward": 0.5, "success": True, "context": '{"a": 1}', "action_id": "3"},
     ),
     "named action": (
         "agent.actions",
@@ -107,20 +107,22 @@ def parsed() -> Parsed:
         text = sent if isinstance(sent, str | bytes | None) else json.dumps(sent)
         return text.encode() if isinstance(text, str) else text
 
-    sent = [(b"key", value(v), topic, 0, i, NOW_US, None) for i, (topic, v, _) in enumerate(SHAPES.values())]
+    sent = [(b"key", value(v), topic, 0, i, NOW, None) for i, (topic, v, _) in enumerate(SHAPES.values())]
     limits = Limits(max_bytes=250, max_depth=5)
-    return Reader(limits, {"agent.actions": "id"}, NOW).read(fetched(*sent))
+    return Parser(limits, {"agent.actions": "id"}, NOW).parse(messages(*sent))
 
 
-def fetched(*sent: tuple[Any, ...]) -> pa.Table:
-    return pa.Table.from_pylist([dict(zip(SCHEMA.names, one, strict=True)) for one in sent], SCHEMA)
+def messages(*sent: tuple[Any, ...]) -> pa.Table:
+    return pa.Table.from_pylist([dict(zip(MESSAGES.names, one, strict=True)) for one in sent], MESSAGES)
 
 
 @pytest.fixture(scope="module")
 def rows(parsed: Parsed) -> dict[str, dict[str, Any]]:
-    found = {row["kafka_offset"]: {"table": name, **row} for name, table in parsed.items() for row in table.to_pylist()}
-    assert len(found) == len(SHAPES)
-    return {name: found[i] for i, name in enumerate(SHAPES)}
+    by_offset = {
+        row["kafka_offset"]: {"table": name, **row} for name, table in parsed.items() for row in table.to_pylist()
+    }
+    assert len(by_offset) == len(SHAPES)
+    return {name: by_offset[i] for i, name in enumerate(SHAPES)}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -143,13 +145,42 @@ def test_rows_tell_where_they_came_from(rows: dict[str, dict[str, Any]]) -> None
     assert json.loads(row["payload"])["thought"] == "hm"
 
 
-def test_keys_and_headers_that_are_no_text_are_base64() -> None:
-    headers = [("again", b"1"), ("odd", b"\xff" * 90), ("none", None)]
-    sent = fetched((b"\xff" * 90, b"{}", "agent.tasks", 0, 0, NOW_US, headers))
-    (row,) = Reader(Limits(), {}, NOW).read(sent)["events"].to_pylist()
-    assert row["kafka_key"] == "/" * 120
-    assert json.loads(row["kafka_headers"]) == [
-        {"key": "again", "value": "1"},
-        {"key": "odd", "base64": "/" * 120},
-        {"key": "none"},
-    ]
+@pytest.mark.parametrize("value", [b'{"tool":"t"}', b"no JSON"])
+def test_kafkas_time_is_none_outside_the_years_that_python_has(value: bytes) -> None:
+    """Also where Kafka's -1, no timestamp, comes as a time before 1970."""
+    us = [None, -1_000, -(2**62), 2**62, int(NOW.timestamp() * 1e6)]
+    sent = messages(*((None, value, "agent.actions", 0, n, None, None) for n in range(len(us))))
+    times = pa.array(us, pa.int64()).cast(MESSAGES.field("timestamp").type)
+    sent = sent.set_column(MESSAGES.get_field_index("timestamp"), "timestamp", times)
+    parsed = Parser(Limits(), {}, NOW).parse(sent)
+    rows = parsed["actions" if value.startswith(b"{") else "quarantine"]
+    assert rows["kafka_timestamp"].to_pylist() == [None, None, None, None, NOW]
+    assert rows["event_time"].to_pylist() == [NOW] * len(us)
+
+
+def test_batches_of_an_iterator_are_parsed_one_by_one() -> None:
+    sent = messages(*((None, b'{"tool":"t"}', "agent.actions", 0, n, NOW, None) for n in range(5)))
+    parsed = Parser(Limits(), {}, NOW).parse(iter(sent.to_batches(max_chunksize=2)))
+    assert parsed["actions"]["kafka_offset"].to_pylist() == [0, 1, 2, 3, 4]
+
+
+def test_what_executors_import_is_light() -> None:
+    """Neither pyspark and Kafka's client nor the driver's modules: each worker pays for what it imports."""
+    program = "import sys, agentmon.stream.task; print(*sorted(name for name in sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    imported = set(ran.stdout.split())
+    assert {name.partition(".")[0] for name in imported}.isdisjoint({"pyspark", "py4j", "kafka"})
+    driver = {
+        "commit",
+        "compact",
+        "figures",
+        "job",
+        "kafka",
+        "publishing",
+        "query",
+        "resume",
+        "run",
+        "source",
+        "tables",
+    }
+    assert imported.isdisjoint({f"agentmon.stream.{name}" for name in driver})

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 INGEST_TIME = datetime(2026, 11, 1, 12, 0, 0, 123456, tzinfo=UTC)
 MAX_DEPTH = 5
-MAX_BYTES = 2000
+MAX_BYTES = 8000
 
 TEXT_FIELDS = (
     "type", "tool", "name", "action", "result", "error", "reasoning", "thought", "learning_trend", "agent_id",
     "session_id", "event_id", "container", "hostname", "action_id", "thought_id", "span_id",
 )  # fmt: skip
 NUMBER_FIELDS = (
-    "reward", "success", "duration_ms", "input_tokens", "output_tokens", "cost_usd", "confidence", "total_events",
-    "success_rate", "avg_reward", "action_count", "thought_count", "n", "memory_bytes",
+    "reward", "success", "duration_ms", "input_tokens", "output_tokens", "cache_read_tokens", "cost_usd",
+    "confidence", "total_events", "success_rate", "avg_reward", "action_count", "thought_count", "n", "memory_bytes",
 )  # fmt: skip
 OBJECT_FIELDS = ("context", "data", "metrics", "event")
 #: Names that are nobody's, or nearly somebody's, or that the parser itself uses.
@@ -44,14 +44,16 @@ _TOPICS = ("agent.actions", "agent.thoughts", "agent.learning", "agent.metrics",
 _ODD_NUMBERS = (
     "0", "-0", "-0.0", "0.0", "1", "1.0", "1.5", "-1", "1E5", "1e-7", "0.001", "9999999.9", "1e7", "1.0e+22",
     "5e-324", "1e400", "-1e400", "9223372036854775807", "9223372036854775808", "-9223372036854775808", "9.3e18",
-    "1" * 40, "1" * 1000, "1." + "1" * 999, "0." + "1" * 1000, "-0." + "1" * 1000, "1e" + "0" * 998 + "1", "NaN",
-    "Infinity", "-Infinity", "+Infinity", "+INF", "-INF",
+    "-9223372036854775809", "18446744073709551616", "1" * 40, "1" * 309, "1" * 310, "1" * 399, "1" * 400, "1" * 4300,
+    "1" * 4301, "-" + "1" * 4301, "1" * 6000, "1." + "1" * 999, "0." + "1" * 5000, "-0." + "1" * 1000, "1e308", "1e309",
+    "-0e3", "0e999", "1e" + "0" * 998 + "1", "1" * 600 + "." + "1" * 600, "1" * 600 + "e" + "0" * 600,
+    "0." + "0" * 400 + "1e500", "1E+" + "0" * 30 + "400", "NaN", "Infinity", "-Infinity", "+Infinity", "+INF", "-INF",
 )  # fmt: skip
 _NOT_JSON = (
     "INF", "-NaN", "+NaN", "+1", "01", "-01", "1.", ".5", "1e", "1e+", "-", "--1", "-+INF", "+-INF", "+INFx", "NaNx",
     "truex", "True", "nul", "'a'", "0x10", "1_0", "1d", "[1,]", "[,1]", '{"a":1,}', "{a:1}", '{"a" 1}', '"\x01"',
-    '"\n"', '"\\x"', '"\\u12"', '"\\u+123"', '"abc', "[", "{", "]", "/*x*/1", "1 #x", "1" * 1001, "1." + "1" * 1000,
-    "0." + "1" * 1001, "1" * 600 + "." + "1" * 600, "1" * 600 + "e" + "0" * 600, "\ufeff1", "\xa01", "\x0b1", "1\x0c",
+    '"\n"', '"\\x"', '"\\u12"', '"\\u+123"', '"abc', "[", "{", "]", "/*x*/1", "1 #x", "0" + "1" * 5000, "1" * 5000 + ".",
+    "\ufeff1", "\xa01", "\x0b1", "1\x0c", '"\\"\\"\\"', "[+INF", "+Inf", "INFINITY", "[-INF,]",
 )  # fmt: skip
 _NUMBER_TEXTS = (
     "5", " 5 ", "-5.5", "+5", "5.", ".5", "1e3", "1E-3", "1e400", "9223372036854775808", "NaN", "Infinity",
@@ -63,7 +65,9 @@ _TIMES = (
     "1763000004.1", "1763000004", "1763000004100", "1763000004100123", '"1763000004.1"', '" 1763000004 "', "1e11",
     "99999999999.9", "1e14", "99999999999999.5", "-1e11", "946684800", "946684799.999999", "9.46684800e8",
     "1793534400", "1793534700", "1793534700.2", "1e18", "2.5e17", "2.4e17", "-1", "0", "1e300", "-1e300",
-    "9223372036854775808", "NaN", "Infinity", "true", "{}", "[1]", "null", '""', '"soon"',
+    "9223372036854775808", "1763000004123456789", "1763000004123456000", "1763000004123456789.0", "1.763e18",
+    '"1763000004123456789"', "1793534400000000000", "99999999999999999", "100000000000000000", "9007199254740993",
+    "-1763000004123456789", "111111111111111111111111111111", '"0000000000000000000000000000001763000004123456789"', "NaN", "Infinity", "true", "{}", "[1]", "null", '""', '"soon"',
 )  # fmt: skip
 _ISO_TIMES = (
     "2025-11-13", "2025-11-13T02:13", "2025-11-13 02:13:24", "2025-11-13T02:13:24.1Z",
@@ -77,6 +81,10 @@ _ISO_TIMES = (
     "2026-11-01T12:05:00.123456Z", " 2025-11-13", "2025-11-13\n", "2025-11-13T02:13:24.Z",
     "2025-11-13T02:13:24.1234567890Z", "20251113", "12025-11-13", "+2025-11-13", "-2025-11-13", "epoch", "now",
     "T02:13", "02:13", "\uff12025-11-13", "2025-11-13T02:13:24 UTC", "2025-11-13T02:13:24 +05:00",
+    "2025-11-13 02:13:24.25+00", "2025-11-13T02:13:24-05", "2025-11-13 02:13:24,123", "2025-11-13T02:13:24,123+0000",
+    "2025-11-13 02:13:24 Z", "20251113T021324Z", "20251113T021324.5+0530", "2025-1113", "2025-11-13T02:13:24\u221205:00",
+    "2025-11-13T02:13:24+18", "2025-11-13T02:13:24+19", "2025-11-13T02:13:24+5", "2025-11-13T02:13:24+005",
+    "2025-11-13T02:13:24,", "2025-11-13T02:13,5", "2025-11-13T02:13:24  Z", "2025-11-13+00", "Thu, 13 Nov 2025 02:13:24 +0000",
 )  # fmt: skip
 
 _characters = st.characters(codec=None) | st.sampled_from('\ud800\udfff😀\x00\x1b\x7f\u2028"\\/é{}[]<> 5')
@@ -133,6 +141,34 @@ _deep = st.integers(1, MAX_DEPTH + 1).flatmap(
         ["[" * n + "]" * n, '{"a":' * n + "1" + "}" * n, '[{"metrics":' * (n // 2) + "[]" + "}]" * (n // 2)]
     )
 )
+#: What some producers say where nothing went wrong, and what is near to it.
+_ERRORS = (
+    "null", "false", "true", "0", "-0", "0.0", "1", '""', '" "', '"\\n"', "{}", "{ }", "[]", "[ ]", '"{}"', '"[ ]"', '"false"',
+    '" False"', '"None"', "+INF", '{"a":0}', '[""]', '"0"', '"0.00"', '"x"', '"\\u00a0"',
+)  # fmt: skip
+_REWARDS = (
+    "true", "false", "1", "-0.5", '"true"', '" False"', '"0.5"', "{}", '{"score":1}', '{"score":true,"feedback":"f"}',
+    '{"score":" 2 "}', '{"score":null}', '{"score":NaN}', '{"score":+INF}', '{"score":1,"score":0}', '{"score":{"score":1}}',
+    '[{"score":1}]', '"{\\"score\\":1}"', "NaN", "1e400",
+)  # fmt: skip
+_SUCCESSES = (
+    "true",
+    "false",
+    "1",
+    "0",
+    "1.0",
+    "0.0",
+    "-0",
+    "2",
+    "0.5",
+    '"True"',
+    '"1.0"',
+    '" 0 "',
+    '"yes"',
+    "[]",
+    "{}",
+    "null",
+)
 _trees = st.recursive(
     _scalars, lambda inner: st.lists(inner, max_size=3).map(_listed) | _object(_anybody, inner, 3), max_leaves=5
 )
@@ -152,6 +188,9 @@ def _field(inner: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[str, str]]:
         (4, st.tuples(st.sampled_from(NUMBER_FIELDS), _weighted((2, _numbers), (1, _values)))),
         (4, st.tuples(st.sampled_from(OBJECT_FIELDS), _weighted((4, inner), (1, _encoded_twice), (1, _values)))),
         (3, st.tuples(st.sampled_from(["timestamp", "ts"]), _times)),
+        (1, st.tuples(st.just("error"), st.sampled_from(_ERRORS))),
+        (1, st.tuples(st.just("reward"), st.sampled_from(_REWARDS))),
+        (1, st.tuples(st.just("success"), st.sampled_from(_SUCCESSES))),
         (1, st.tuples(_anybody, _values)),
     )
 
@@ -159,7 +198,9 @@ def _field(inner: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[str, str]]:
 _flat = st.lists(_field(_object(_anybody, _values, 4)), max_size=5).flatmap(_joined)
 _message = st.lists(_field(_flat), max_size=9).flatmap(_joined)
 _before = st.sampled_from([*[""] * 30, " ", "\n\t\r ", "\ufeff", "\x0c", "\xa0"])
-_after = st.sampled_from(["", "", "", "", " x", "{", "]", "}", "\x00", ' {"tool":"second"}', " +INF", " NaN"])
+_after = st.sampled_from(
+    [*[""] * 30, " ", "\r\n", " x", "{", "]", "}", ",", "\x00", "\xa0", ' {"tool":"second"}', "\n{}", " +INF", " NaN"]
+)
 _surrounded = st.tuples(_before, _message, _after).map("".join)
 _broken = st.tuples(st.sampled_from([*TEXT_FIELDS, *OBJECT_FIELDS, "x"]), st.sampled_from(_NOT_JSON)).map(
     lambda f: f'{{"tool":"t",{json.dumps(f[0])}:{f[1]},"reward":1}}'
@@ -174,7 +215,7 @@ _anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_any_text | _anybody, inner, max_size=5),
     max_leaves=8,
 )
-_tidy = st.tuples(_anything, st.booleans()).map(lambda told: json.dumps(told[0], ensure_ascii=told[1]))
+_tidy = st.tuples(_anything, st.booleans()).map(lambda drawn: json.dumps(drawn[0], ensure_ascii=drawn[1]))
 _texts = _weighted((24, _surrounded), (4, _tidy), (3, _broken), (1, _cut), (3, _no_object), (1, _too_large))
 _utf8 = _texts.map(lambda text: text.encode("utf-8", "surrogatepass"))
 _bytes = st.one_of(

@@ -51,7 +51,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def batch(settings: Settings, number: int, *, ended: bool, age_s: float = 0) -> None:
     """Spark's files of one micro-batch."""
-    folder = settings.home / "checkpoints" / "monitor"
+    folder = settings.home / "checkpoints" / "monitor-1"
     for kind in ("offsets", "commits") if ended else ("offsets",):
         (folder / kind).mkdir(parents=True, exist_ok=True)
         (folder / kind / str(number)).write_text("v1")
@@ -59,7 +59,7 @@ def batch(settings: Settings, number: int, *, ended: bool, age_s: float = 0) -> 
 
 
 def test_a_checkpoint_tells_which_batch_runs_and_for_how_long(settings: Settings) -> None:
-    folder = settings.home / "checkpoints" / "monitor"
+    folder = settings.home / "checkpoints" / "monitor-1"
     assert read_checkpoint(folder) is None
     batch(settings, 9, ended=True, age_s=500)
     assert read_checkpoint(folder) == Checkpoint(9, None)
@@ -74,7 +74,7 @@ def running(settings: Settings, monkeypatch: pytest.MonkeyPatch, **progress: Any
     """Notes as a job leaves them that runs."""
     monkeypatch.setattr(JobProcess, "driver", lambda _: psutil.Process())
     settings.run.mkdir(exist_ok=True)
-    (settings.run / "job.json").write_text(json.dumps({"state": "running", "queries": ["monitor"]}))
+    (settings.run / "job.json").write_text(json.dumps({"state": "running", "queries": {"monitor": "monitor-1"}}))
     (settings.run / "progress.json").write_text(json.dumps({"queries": {"monitor": progress}}))
 
 
@@ -87,7 +87,7 @@ def test_a_batch_that_does_not_end_and_a_checkpoint_that_is_gone(
 ) -> None:
     running(settings, monkeypatch)
     assert levels(checks.checkpoint(settings)) == [(BROKEN, "checkpoints")]
-    (settings.home / "checkpoints" / "monitor").mkdir(parents=True)
+    (settings.home / "checkpoints" / "monitor-1").mkdir(parents=True)
     assert levels(checks.checkpoint(settings)) == [(OK, "checkpoints")]
     batch(settings, 10, ended=False, age_s=10)
     assert levels(checks.checkpoint(settings)) == [(OK, "checkpoints")]

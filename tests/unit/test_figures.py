@@ -150,7 +150,7 @@ def test_the_same_position_gives_the_same_messages() -> None:
     changed = take_in(one, *rows)
     for found in rows:
         take_in(two, found)
-    assert one.messages(changed, "p") == two.messages(changed, "p")
+    assert list(one.messages(changed, "p")) == list(two.messages(changed, "p"))
     assert {m["id"] for _, m in one.messages(changed, "p")}.isdisjoint({m["id"] for _, m in one.messages(changed, "q")})
 
 
@@ -174,3 +174,10 @@ def test_an_agents_rarest_actions_are_counted_together() -> None:
     assert len(of_a) == MAX_NAMES + 1
     assert (of_a["action-0"], of_a[OTHER], sum(of_a.values())) == (2, 375 - 2 * MAX_NAMES, 375)
     assert sum(count["count"] for count in counts) == 750
+
+
+def test_updates_open_a_context_that_every_reader_takes() -> None:
+    contexts = ['{"a": 1.5}', '{"a": NaN}', '{"a": 1e400}', "7"]
+    updates = chosen(newest_rows(parsed(*(action(n, offset=n, context=text) for n, text in enumerate(contexts))), 9), 9)
+    shown = [json.loads(message)["data"]["context"] for _, message in updates]
+    assert shown == [{"a": 1.5}, '{"a": NaN}', '{"a": 1e400}', 7]

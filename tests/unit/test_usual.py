@@ -8,40 +8,67 @@ import pytest
 from agentmon.contracts.message import Limits
 from agentmon.stream.usual import usual
 
-ONES = "1" * 230
-
-
-OWN_WAY = ["1e400", "-1e+400", "1.5E0400", "1e308", "2E999", "[0,9e999]", "-0", "[-0,1]", '{"a":-0}', "[1,-0]"]
-USUAL = [
-    "1e99",
-    "1e-400",
-    "-0.0",
-    "-0e3",
-    "[-1,0]",
-    '"a3e456"',
-    '"-0"',
-    '"e400"',
-    '"2026-01-02"',
-    '"550e8400-e29b-41d4-a716-33e446655440"',
-]
+LIMITS = Limits(max_bytes=6000, max_depth=3)
 
 
 @pytest.mark.parametrize(
-    "number", [*OWN_WAY, ONES, f"{ONES}.0e99", f"0.{ONES}", f"12.{'1' * 190}e999", f"{'1' * 30}e300"]
+    "message",
+    [
+        '{"tool":"t","action_id":7,"reward":1,"context":{"a":[1e400,-0]},"zz":1e999}',
+        '{"context":%s}' % ("1" * 5000),
+        '{"action_id":%s}' % ("1" * 4300),
+        '{"reward":%s}' % ("1" * 300),
+        '{"zz":[[1]]}',
+        " { } ",
+        '{"reward":1,"reward":null}',
+        '{"success":1,"error":false}',
+        '{"reward":true}',
+        '{"success":"True","error":"x"}',
+    ],
 )
-def test_numbers_that_contracts_writes_in_its_own_way(number: str) -> None:
-    assert told_apart(number) == {"alone": False, "among others": False}
+def test_usual_messages(message: str) -> None:
+    assert usual_ones(message) == {"alone": True, "among others": True}
 
 
-@pytest.mark.parametrize("value", [*USUAL, f'"{"1" * 150}"'])
-def test_names_ids_and_usual_numbers(value: str) -> None:
-    assert told_apart(value) == {"alone": True, "among others": True}
+@pytest.mark.parametrize(
+    "message",
+    [
+        '{"tool":1.5}',
+        '{"tool":["t"]}',
+        '{"action_id":%s}' % ("1" * 4301),
+        '{"reward":1e400}',
+        '{"reward":"1"}',
+        '{"success":[1]}',
+        '{"error":{}}',
+        '{"reward":{"score":1}}',
+        '{"error":1.5}',
+        '{"event":{}}',
+        '{"context":NaN}',
+        '{"zz":"\\ud800"}',
+        '{"zz":[[[1]]]}',
+        '{"zz":"%s"}' % ("x" * 6000),
+        "{} x",
+        "[]",
+        "",
+    ],
+)
+def test_messages_that_are_not_usual(message: str) -> None:
+    assert usual_ones(message) == {"alone": False, "among others": False}
 
 
-def told_apart(value: str) -> dict[str, bool]:
-    message = f'{{"context":{{"n": {value} }}}}'.encode()
-    among, _ = usual(pa.array([b"{}", message, b'{"context":1}'], pa.binary()), "actions", Limits())
-    alone, _ = usual(pa.array([message], pa.binary()), "actions", Limits())
+def test_no_value_and_what_is_not_utf8_are_not_usual() -> None:
+    values = pa.array([None, b'{"zz":"\xff"}', b"{}"], pa.binary())
+    mask, structs = usual(values, "actions", LIMITS)
+    assert mask.tolist() == [False, False, True]
+    assert len(structs) == 1
+    assert usual(values.slice(0, 1), "actions", LIMITS)[0].tolist() == [False]
+
+
+def usual_ones(message: str) -> dict[str, bool]:
+    value = message.encode()
+    among, structs = usual(pa.array([b"{}", value, b'{"context":1}'], pa.binary()), "actions", LIMITS)
+    alone, _ = usual(pa.array([value], pa.binary()), "actions", LIMITS)
     assert among[0]
     assert among[2]
+    assert len(structs) == among.sum()
     return {"alone": bool(alone[0]), "among others": bool(among[1])}

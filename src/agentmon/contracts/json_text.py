@@ -1,109 +1,83 @@
-"""JSON as untidy producers write it: which texts are an object, and what a value is as text.
+"""JSON as untidy producers write it: the fields of an object, each with its value and its text as it came.
 
-Taken besides strict JSON, as Jackson in Spark does: NaN and Infinity, lone surrogates, duplicate names (the last one
-wins), and whatever follows the object. Nearly all messages are strict JSON of a usual kind: orjson reads these, four
-times as fast, and `read_plain_object` says where it would not say the same as the patient reader, `read_object`.
+Taken besides strict JSON: NaN and Infinity (also -Infinity, +Infinity, +INF and -INF), lone surrogates, and duplicate names
+(the last one wins). Nothing but white space follows the object.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
-from typing import Any
-
-import orjson
-
-#: Digits of a number, and characters of a field's name, at the most: Jackson's own limits.
-MAX_NUMBER_LENGTH = 1000
-MAX_NAME_LENGTH = 50_000
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 #: What JSON takes for white space; Python's strip() knows more.
 BLANKS = " \t\n\r"
+#: JSON that a column of texts holds as another text: null is none, and a whole zero has no sign, as in Python's int.
+STORED_AS = {"null": None, "-0": "0"}
 
-_STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
-_STRUCTURE = re.compile(rf"(?P<string>{_STRING})(?P<name>[{BLANKS}]*:)?|[\[{{\]}}]")
-# Names of infinity that Jackson knows and Python doesn't, where a value may begin; strings stay as they are.
-_OTHER_INFINITY = re.compile(rf"{_STRING}|(?<=[:,\[{BLANKS}])(?:([+-])INF|(\+)Infinity)")
+_BEGIN = re.compile(rf"[{BLANKS}]*{{[{BLANKS}]*(}}[{BLANKS}]*)?")
+_COLON = re.compile(rf"[{BLANKS}]*:[{BLANKS}]*")
+_END_OF_FIELD = re.compile(rf"[{BLANKS}]*([,}}])[{BLANKS}]*")
+# A string may lack its end here: looking for one again from each quote within takes for ever.
+_STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"?'
+_BRACKET = re.compile(rf"{_STRING}|([\[{{])|([\]}}])")
+# Names of infinity that Python doesn't know, where a value may begin; strings stay as they are.
+_OTHER_INFINITY = re.compile(rf"{_STRING}|(?<=[:,\[{BLANKS}])([+-]INF|\+Infinity)")
+_LONGEST_INTEGER = 400  # digits; no double holds these, and Python makes no int of more than 4,300
 
 
-def read_object(text: str, max_depth: int) -> dict[str, Any] | None:
-    """The object that a text begins with; None if there is none, or one nested deeper than max_depth.
+class Json(NamedTuple):
+    """A value of JSON, and its text as it came."""
 
-    >>> read_object(' {"a": [+INF, NaN], "a": 1} and more', 2), read_object('{"a": [[]]}', 2), read_object("[]", 2)
-    ({'a': 1}, None, None)
+    value: Any
+    text: str
+
+
+#: An object's fields, without those that are null.
+Fields = Mapping[str, Json]
+
+
+def read_object(text: str, max_depth: int) -> dict[str, Json] | None:
+    """The fields of the object that a text is; None if it is none, or one nested deeper than max_depth.
+
+    >>> read_object(' {"a": [+INF,  0], "a": 1e400, "b": null} ', 2)
+    {'a': Json(value=inf, text='1e400')}
+    >>> read_object('{"a": [[]]}', 2), read_object("[]", 2), read_object('{"a": 01}', 2), read_object("{} {}", 2)
+    (None, None, None, None)
     """
-    start = len(text) - len(text.lstrip(BLANKS))
-    if not text.startswith("{", start):
+    begin = _BEGIN.match(text)
+    if begin is None:
         return None
+    if begin[1]:
+        return {} if begin.end() == len(text) else None
     try:
-        found, end = _DECODER.raw_decode(text, start)
-    except RecursionError:
+        try:
+            fields = _fields(text, text, begin.end())
+        except ValueError:
+            fields = _fields(_OTHER_INFINITY.sub(_as_list, text), text, begin.end())
+    except (ValueError, RecursionError):
         return None
-    except ValueError:
-        plain = _OTHER_INFINITY.sub(_python_infinity, text)
-        return None if plain == text else read_object(plain, max_depth)
     # Looking at every bracket takes longer than decoding: only where the text allows for too many.
-    brackets = text.count("{") + text.count("[")
-    if (brackets > max_depth or len(text) > MAX_NAME_LENGTH) and _excessive(text[start:end], max_depth):
+    if text.count("{") + text.count("[") > max_depth and _depth(text) > max_depth:
         return None
-    return found  # type: ignore[no-any-return]
+    return fields
 
 
-_ORJSON_DEPTH = 250  # it reads deeper objects, but does not write them
-_ALL_DIGITS_ALIKE = bytes.maketrans(b"123456789", b"0" * 9)
-_LONG_NUMBER = b"0" * 19  # beyond 64 bits orjson makes a float of a whole number
+def opened(field: Json | None, max_depth: int) -> dict[str, Json] | None:
+    """The fields of an object, or of a text that is one (some producers encode twice); None for anything else."""
+    if field is None:
+        return None
+    return read_object(storable(field.value) if isinstance(field.value, str) else field.text, max_depth)
 
 
-def read_plain_object(value: bytes, max_depth: int) -> dict[str, Any] | None:
-    """The object that strict JSON of a usual kind is; None means: ask `read_object`, which takes more.
+def text_of(field: Json) -> str | None:
+    """A string's content, any other JSON as it came.
 
-    Nothing in what it returns is NaN, an infinity or a lone surrogate.
-
-    >>> read_plain_object(b'{"a": 1}', 9), read_plain_object(b'{"a": NaN}', 9), read_plain_object(b'{"a": [[]]}', 2)
-    ({'a': 1}, None, None)
+    >>> [text_of(Json(*field)) for field in (("a", '"a"'), (16, "16"), (1e7, "1e7"), ([1], "[ 1]"), (0, "-0"))]
+    ['a', '16', '1e7', '[ 1]', '0']
     """
-    if len(value) > MAX_NAME_LENGTH or value.count(b"{") + value.count(b"[") > min(max_depth, _ORJSON_DEPTH):
-        return None
-    try:
-        found = orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return None
-    if type(found) is not dict or _LONG_NUMBER in value.translate(_ALL_DIGITS_ALIKE):
-        return None
-    return found
-
-
-def plain_text(value: Any) -> str | None:
-    """`as_text` of a value out of `read_plain_object`."""
-    if type(value) is str:
-        return value
-    return orjson.dumps(value).decode() if type(value) in (dict, list) else as_text(value)
-
-
-def as_text(value: Any) -> str | None:
-    """A text as it is, anything else as its JSON text; numbers as Java writes them.
-
-    >>> as_text("a"), as_text(16), as_text(True), as_text([1, None]), as_text(1e7), as_text(math.nan)
-    ('a', '16', 'true', '[1,null]', '1.0E7', '"NaN"')
-    """
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return storable(value)
-    if isinstance(value, float):
-        return _float_text(value) if math.isfinite(value) else f'"{_constant(value)}"'
-    return write(value)
-
-
-def as_object(value: Any, max_depth: int) -> dict[str, Any] | None:
-    """An object, or a text that is one (some producers encode twice); None for anything else."""
-    if isinstance(value, str):
-        return read_object(storable(value), max_depth)
-    if not isinstance(value, dict):
-        return None
-    # Spark opens it by way of its JSON text, which has names for what JSON has no numbers for.
-    return {name: _constant(v) if isinstance(v, float) and not math.isfinite(v) else v for name, v in value.items()}
+    return storable(field.value) if isinstance(field.value, str) else STORED_AS.get(field.text, field.text)
 
 
 def storable(text: str) -> str:
@@ -111,69 +85,46 @@ def storable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def write(value: Any) -> str:
-    """Compact JSON that any reader takes: names of NaN and Infinity as text, lone surrogates escaped."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":"))
-    except ValueError:
-        return write(json.loads(json.dumps(value), parse_constant=str))
-    return text
+def _integer(digits: str) -> float:
+    return int(digits) if len(digits) < _LONGEST_INTEGER else float(digits)
 
 
-def _integer(digits: str) -> int:
-    if len(digits) > MAX_NUMBER_LENGTH and len(digits.lstrip("-")) > MAX_NUMBER_LENGTH:
-        raise ValueError("number too long")
-    return int(digits)
+_decode = json.JSONDecoder(parse_int=_integer).raw_decode
 
 
-def _float(digits: str) -> float:
-    # Jackson does not count a zero before the point.
-    if (
-        len(digits) > MAX_NUMBER_LENGTH
-        and sum(map(str.isdigit, digits.lstrip("-").removeprefix("0"))) > MAX_NUMBER_LENGTH
-    ):
-        raise ValueError("number too long")
-    return float(digits)
+def _fields(decodable: str, text: str, at: int) -> dict[str, Json]:
+    """The fields of an object whose first name is there, and which is all that is left of the text.
+
+    `decodable`: the text as Python can decode it, of the same length. Raises ValueError where it is
+    no JSON, and RecursionError.
+    """
+    fields: dict[str, Json] = {}
+    while True:
+        name, at = _decode(decodable, at)
+        colon = _COLON.match(decodable, at)
+        if colon is None or not isinstance(name, str):
+            raise ValueError("no name")
+        value, at = _decode(decodable, colon.end())
+        fields[name] = Json(value, text[colon.end() : at])
+        end = _END_OF_FIELD.match(decodable, at)
+        if end is None:
+            raise ValueError("no end")
+        if end[1] == "}":
+            if end.end() != len(text):
+                raise ValueError("more than an object")
+            return {name: field for name, field in fields.items() if field.value is not None}
+        at = end.end()
 
 
-_DECODER = json.JSONDecoder(parse_int=_integer, parse_float=_float)
+def _as_list(token: re.Match[str]) -> str:
+    """In place of an infinity an empty list of the same length, which is no number either; a string as it is."""
+    return f"[{' ' * (len(token[1]) - 2)}]" if token[1] else token[0]
 
 
-def _python_infinity(found: re.Match[str]) -> str:
-    sign = found[1] or found[2]
-    return found[0] if sign is None else "-Infinity" if sign == "-" else "Infinity"
-
-
-def _excessive(text: str, max_depth: int) -> bool:
-    """Whether an object's text is nested too deep or has too long a name, also where nobody reads it."""
-    depth = 0
-    for token in _STRUCTURE.finditer(text):
-        string = token["string"]
-        if string is None:
-            depth += 1 if token[0] in "{[" else -1
-        elif token["name"] and len(string) > MAX_NAME_LENGTH and _length(json.loads(string)) > MAX_NAME_LENGTH:
-            return True
-        if depth > max_depth:
-            return True
-    return False
-
-
-def _length(text: str) -> int:
-    """Characters as Java counts them."""
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
-
-
-def _float_text(value: float) -> str:
-    """A float as Java's Double.toString has it: with an exponent below 0.001 and from 10 million on."""
-    if value == 0 or 1e-3 <= abs(value) < 1e7:
-        return repr(value)
-    digits = repr(abs(value)).partition("e")[0].replace(".", "").strip("0")
-    mantissa, _, exponent = f"{value:.{max(len(digits) - 1, 1)}e}".partition("e")
-    return f"{mantissa}E{int(exponent)}"
-
-
-def _constant(value: float) -> str:
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+def _depth(text: str) -> int:
+    """Levels of an object's text."""
+    depth = deepest = 0
+    for token in _BRACKET.finditer(text):
+        depth += bool(token[1]) - bool(token[2])
+        deepest = max(deepest, depth)
+    return deepest

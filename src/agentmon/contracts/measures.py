@@ -70,17 +70,20 @@ def bucket_value(bucket: int) -> float:
 
 
 def quantile(buckets: Mapping[int, int], q: float) -> float | None:
-    """The q-quantile (0..1) of the values counted in a histogram of bucket → count; None when empty."""
-    total = sum(buckets.values())
-    if not total:
-        return None
-    rank = q * (total - 1)
+    """The q-quantile of the values counted in a histogram of bucket → count; None when empty.
+
+    By nearest rank: the smallest value such that at least the fraction q (over 0, up to 1) of all values are no larger.
+
+    >>> [round(quantile({bucket_of(10): 1, bucket_of(20): 1}, q) or 0) for q in (0.5, 0.95)]
+    [10, 20]
+    """
+    rank = q * sum(buckets.values())
     seen = 0
     for bucket in sorted(buckets):
         seen += buckets[bucket]
-        if seen > rank:
+        if seen >= rank and seen:
             return bucket_value(bucket)
-    return bucket_value(max(buckets))
+    return None
 
 
 def merge_buckets(histograms: Iterable[Mapping[int, int]]) -> dict[int, int]:

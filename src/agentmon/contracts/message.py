@@ -1,31 +1,23 @@
 """What one message of agent.* means, in plain Python: the definition, and the reader of live rows.
 
-The job reads many at once (stream/columns.py), and comes back here for what is unusual.
+The job reads many at once (stream/parse.py), and comes back here for what is unusual.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-from agentmon.contracts.event_time import event_time, received_at
-from agentmon.contracts.json_text import (
-    BLANKS,
-    as_object,
-    as_text,
-    plain_text,
-    read_object,
-    read_plain_object,
-    storable,
-    write,
-)
+from agentmon.contracts.event_time import EPOCH, event_time, received_at
+from agentmon.contracts.json_text import BLANKS, Fields, Json, opened, read_object, storable, text_of
 from agentmon.contracts.measures import outcome
-from agentmon.contracts.tables import MESSAGE_TABLES
+from agentmon.contracts.tables import MESSAGE_TABLES, Kind
 from agentmon.contracts.topics import table_of
-from agentmon.contracts.values import number, truth, whole
+from agentmon.contracts.values import amount, count, error_text, number, reward, truth
 
 #: Fields of agent.metrics messages that are no measurements, where the message has no object `metrics`.
 NO_METRICS = (
@@ -41,7 +33,7 @@ ERRORS = {
     "empty": "The message has no value.",
     "too_large": "The value is longer than AGENTMON_MAX_MESSAGE_BYTES allows.",
     "not_utf8": "The value is not valid UTF-8.",
-    "not_json": "The value is not JSON, or nested deeper than AGENTMON_MAX_DEPTH allows.",
+    "not_json": "The value is not JSON, has something before or after it, or is nested deeper than AGENTMON_MAX_DEPTH allows.",
     "not_object": "The value is JSON, but not an object.",
     REPEAT: "The producer sent it twice: the first copy, with the same event_id, counts.",
 }
@@ -49,34 +41,21 @@ ERRORS = {
 #: What JSON that is no object begins with: text, a list, a number, true, false, null, NaN, Infinity.
 OTHER_JSON = '["-0123456789tfnNI'
 
-#: Figures of a learning report: in `data`, else in the message itself.
-REPORT = ("total_events", "success_rate", "avg_reward", "learning_trend")
-
-_TEXTS = ("type", "action", "error", "reasoning", "context", "action_id", "span_id", "thought", "thought_id", "data")
-_NUMBERS = ("reward", "duration_ms", "cost_usd", "confidence")
-_COUNTS = ("input_tokens", "output_tokens", "action_count", "thought_count")
 _BLANK: dict[str, Any] = dict.fromkeys(
     name for table in MESSAGE_TABLES.values() for name in ("table", *table.column_names)
 )
-_FILLED = ("tool", "success", "result", *REPORT, "metrics")  # not simply the field of their name
-
-
-class Own(NamedTuple):
-    """The columns of a table that are simply the field of their name, by what they hold."""
-
-    texts: tuple[str, ...]
-    numbers: tuple[str, ...]
-    counts: tuple[str, ...]
-
-
-#: By table.
-OWN_COLUMNS = {
-    name: Own(
-        *(
-            tuple(column for column in table.own_column_names if column in fields and column not in _FILLED)
-            for fields in (_TEXTS, _NUMBERS, _COUNTS)
-        )
-    )
+_READ: dict[Kind, Callable[[Json], Any]] = {
+    "text": text_of,
+    "json": text_of,
+    "error": lambda field: error_text(text_of(field)),
+    "number": lambda field: number(field.value),
+    "reward": lambda field: reward(field.value),
+    "amount": lambda field: amount(field.value),
+    "count": lambda field: count(field.value),
+}
+#: By table, the columns that the field of their name fills, and how.
+_SIMPLE = {
+    name: [(column.name, _READ[column.kind]) for column in table.columns if column.kind]
     for name, table in MESSAGE_TABLES.items()
 }
 
@@ -108,34 +87,31 @@ def read(
     Never raises on account of what a message holds: what can't be read is a row of `quarantine`.
     """
     row = _BLANK.copy()
-    fields: Mapping[str, Any] = {}
-    told = None
-    text: Callable[[Any], str | None] = plain_text
-    message: dict[str, Any] | str | None = None
-    if value and len(value) <= limits.max_bytes:
-        message = read_plain_object(value, limits.max_depth)
-    if message is None:
-        message, text = _parse(value, limits), as_text
+    fields: Fields = {}
+    time: Json | None = None
+    message = _parse(value, limits)
     if isinstance(message, str):
         table, row["reason"], row["error"], row["raw"] = "quarantine", message, ERRORS[message], value
     else:
         assert value is not None
-        event = as_object(message["event"], limits.max_depth) if "event" in message else None
-        fields = message if event is None else {**message, **_present(event)}
+        event = opened(message.get("event"), limits.max_depth)
+        fields = message if event is None else {**message, **event}
         times = (source.get(name) for source in (event or {}, message) for name in ("timestamp", "ts"))
-        told = next((time for time in times if time is not None), None)
-        table = table_of(topic, _text_of(fields, "type", text))
-        _fill(row, fields, table, message if event is None else event, limits, text)
+        time = next(filter(None, times), None)
+        table = table_of(topic, _text(fields, "type"))
+        _fill(row, fields, table, message if event is None else event, limits)
         row["payload"] = value.decode()
+    if kafka_timestamp is not None and kafka_timestamp < EPOCH:
+        kafka_timestamp = None  # Kafka's -1
     key_text, row["kafka_key"] = key_texts(key)
     received = received_at(kafka_timestamp, ingest_time, limits.max_ahead_s)
-    moment, row["time_source"] = event_time(told, received, limits.max_ahead_s)
+    moment, row["time_source"] = event_time(time and time.value, received, limits.max_ahead_s)
     row["table"] = table
     row["event_time"] = moment
     row["event_date"] = moment.date()
-    row["agent_id"] = _agent(fields, key_text, text)
-    row["session_id"] = _text_of(fields, "session_id", text) or None
-    row["event_id"] = _text_of(fields, "event_id", text) or None
+    row["agent_id"] = _agent(fields, key_text)
+    row["session_id"] = _text(fields, "session_id") or None
+    row["event_id"] = _text(fields, "event_id") or None
     row["kafka_topic"] = topic
     row["kafka_topic_id"] = topic_id
     row["kafka_partition"] = partition
@@ -146,8 +122,8 @@ def read(
     return row
 
 
-def _parse(value: bytes | None, limits: Limits) -> dict[str, Any] | str:
-    """The message's object, or the reason why it has none."""
+def _parse(value: bytes | None, limits: Limits) -> Fields | str:
+    """The message's fields, or the reason why it has none."""
     if not value:
         return "empty"
     if len(value) > limits.max_bytes:
@@ -162,82 +138,57 @@ def _parse(value: bytes | None, limits: Limits) -> dict[str, Any] | str:
     return "not_object" if text.lstrip(BLANKS).startswith(tuple(OTHER_JSON)) else "not_json"
 
 
-def _text_of(fields: Mapping[str, Any], name: str, text: Callable[[Any], str | None]) -> str | None:
-    value = fields.get(name)
-    return None if value is None else text(value)
+def _text(fields: Fields, *names: str) -> str | None:
+    """What the first of these fields that is there holds, as text."""
+    field = next(filter(None, map(fields.get, names)), None)
+    return field and text_of(field)
 
 
-def _agent(fields: Mapping[str, Any], key: str | None, text: Callable[[Any], str | None]) -> str:
-    return (
-        _text_of(fields, "agent_id", text)
-        or key
-        or _text_of(fields, "container", text)
-        or _text_of(fields, "hostname", text)
-        or "unknown"
-    )
+def _agent(fields: Fields, key: str | None) -> str:
+    return _text(fields, "agent_id") or key or _text(fields, "container") or _text(fields, "hostname") or "unknown"
 
 
-def _fill(
-    row: dict[str, Any],
-    fields: Mapping[str, Any],
-    table: str,
-    plain: Mapping[str, Any],
-    limits: Limits,
-    text: Callable[[Any], str | None],
-) -> None:
+def _fill(row: dict[str, Any], fields: Fields, table: str, plain: Fields, limits: Limits) -> None:
     """Fill in a table's own columns. `plain` is the object that metrics may lie in openly."""
     get = fields.get
-    texts, numbers, counts = OWN_COLUMNS[table]
-    for name in texts:
-        value = get(name)
-        if value is not None:
-            row[name] = text(value)
-    for name in numbers:
-        value = get(name)
-        if value is not None:
-            row[name] = number(value)
-    for name in counts:
-        value = get(name)
-        if value is not None:
-            row[name] = whole(value)
+    for name, read_field in _SIMPLE[table]:
+        field = get(name)
+        if field is not None:
+            row[name] = read_field(field)
     if table in ("actions", "learning"):
-        row["tool"] = text(_first(get("tool"), get("name")))
+        row["tool"] = _text(fields, "tool", "name")
     if table == "actions":
-        row["success"] = outcome(truth(get("success")), row["reward"])
-        row["result"] = text(_first(get("result"), within(get("context"), "result", limits)))
+        success = get("success")
+        row["success"] = outcome(success and truth(success.value), row["reward"])
+        row["result"] = _text(fields, "result") if "result" in fields else result_of(get("context"), limits)
     elif table == "learning":
-        report = {name: _first(within(get("data"), name, limits), get(name)) for name in REPORT}
-        row["total_events"] = whole(report["total_events"])
-        row["success_rate"] = number(report["success_rate"])
-        row["avg_reward"] = number(report["avg_reward"])
-        row["learning_trend"] = text(report["learning_trend"])
+        report = {**fields, **(opened(get("data"), limits.max_depth) or {})}
+        row["total_events"] = count(_value(report, "total_events"))
+        row["success_rate"] = number(_value(report, "success_rate"))
+        row["avg_reward"] = number(_value(report, "avg_reward"))
+        row["learning_trend"] = _text(report, "learning_trend")
     elif table == "metrics":
         row["metrics"] = metrics_of(get("metrics"), plain, limits)
 
 
-def within(value: Any, name: str, limits: Limits) -> Any:
-    """A field of an object within the message, or of a text that is one."""
-    if type(value) is dict and name not in value:
-        return None
-    return (as_object(value, limits.max_depth) or {}).get(name) if value is not None else None
+def _value(fields: Fields, name: str) -> Any:
+    field = fields.get(name)
+    return field and field.value
 
 
-def metrics_of(value: Any, plain: Mapping[str, Any], limits: Limits) -> dict[str, float]:
+def result_of(context: Json | None, limits: Limits) -> str | None:
+    """The result within an action's context, as text."""
+    return _text(opened(context, limits.max_depth) or {}, "result")
+
+
+def metrics_of(field: Json | None, plain: Fields, limits: Limits) -> dict[str, float]:
     """The numbers of the object `metrics`; without one, those of the message itself."""
-    metrics = as_object(value, limits.max_depth)
+    metrics = opened(field, limits.max_depth)
     if metrics is None:
         metrics = {name: entry for name, entry in plain.items() if name not in NO_METRICS}
     # A name with a lone surrogate changes when stored, so it may meet another: the last one wins.
-    entries = {storable(name): number(entry) for name, entry in metrics.items()}
+    entries = {storable(name): number(entry.value) for name, entry in metrics.items()}
     return {name: entry for name, entry in entries.items() if entry is not None}
-
-
-def _first(value: Any, other: Any) -> Any:
-    return other if value is None else value
-
-
-def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _utf8(value: bytes | None) -> str | None:
@@ -259,7 +210,9 @@ def key_texts(key: bytes | None) -> tuple[str | None, str | None]:
 
 def headers_text(headers: Sequence[tuple[str, bytes | None]]) -> str | None:
     """Kafka's headers as they are stored: a JSON list of {key, value} or {key, base64}."""
-    return write([_header(*header) for header in headers]) if headers else None
+    if not headers:
+        return None
+    return json.dumps([_header(*header) for header in headers], ensure_ascii=False, separators=(",", ":"))
 
 
 def _header(key: str, value: bytes | None) -> dict[str, str]:

@@ -17,7 +17,7 @@ OTHER = "(other)"
 Order = tuple[int, int, int]
 
 
-@dataclass
+@dataclass(slots=True)
 class Window:
     """Figures of one agent in one window of event time."""
 
@@ -32,7 +32,7 @@ class Window:
     durations: Counter[int] = field(default_factory=Counter)
 
 
-@dataclass
+@dataclass(slots=True)
 class Agent:
     """Running figures of one agent, over all that the lake has of it; times in microseconds."""
 

@@ -7,13 +7,24 @@ Columns are added, never renamed or retyped.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+#: How a message's field fills the column of its name. number: a double; amount: one that is not negative; count: a whole
+#: number that is not negative; null where it holds none. text and json: a string's content, any other JSON as it came;
+#: json says that it is mostly no string: a reader of many messages leaves it undecoded. reward: a double, of a number, true,
+#: false, or the score of an object. error: as text, null where it says
+#: that there was none (contracts/values.py).
+Kind = Literal["text", "json", "error", "reward", "number", "amount", "count"]
 
 
 @dataclass(frozen=True)
 class Column:
+    """One column of a table; `kind` is None where no field fills it, or contracts/message.py has a rule of its own."""
+
     name: str
     type: str
     comment: str
+    kind: Kind | None = None
 
 
 @dataclass(frozen=True)
@@ -88,15 +99,19 @@ RAW = Column("raw", "binary", "The message's value as it arrived, byte for byte"
 _ORIGIN_NAMES = frozenset(c.name for c in (*ORIGIN_FIRST, *ORIGIN_LAST, PAYLOAD, RAW))
 
 _BOUNDED = 6
-# Files are found by event_date and offsets; 30 days of logs would outweigh the data of a small lake.
+# Files are found by event_date and offsets. The job commits every second, and every commit and reader lists the log: of a
+# day's commits that takes a second, of an hour's some milliseconds. Older versions couldn't be read anyway, since their
+# merged files are kept for as long (docs/decisions.md).
 _PROPERTIES = {
     "delta.dataSkippingNumIndexedCols": str(_BOUNDED),
     "delta.checkpointInterval": "50",
-    "delta.logRetentionDuration": "interval 1 days",
+    "delta.logRetentionDuration": "interval 1 hours",
     "delta.deletedFileRetentionDuration": "interval 1 hours",
     "delta.setTransactionRetentionDuration": "interval 30 days",
     "delta.enableDeletionVectors": "false",
 }
+#: What older versions of ours set, of properties that have another value now.
+FORMER_PROPERTIES = {"delta.logRetentionDuration": "interval 1 days"}
 
 
 def _rows(name: str, comment: str, own: tuple[Column, ...], example: str, value: Column = PAYLOAD) -> Table:
@@ -108,19 +123,34 @@ ACTIONS = _rows(
     "What agents did: one row per finished action (tool call)",
     (
         Column("tool", "string", "Name of the tool"),
-        Column("action", "string", "What was done with it"),
+        Column("action", "string", "What was done with it", "text"),
         Column("success", "boolean", "Outcome: what the message says, else reward > 0, else null (unknown)"),
-        Column("reward", "double", "Reward of this action"),
-        Column("duration_ms", "double", "How long it took, milliseconds"),
-        Column("result", "string", "What came out, as text or JSON"),
-        Column("error", "string", "What went wrong, as text or JSON; null or empty where nothing did"),
-        Column("reasoning", "string", "Why the agent did it"),
-        Column("context", "string", "Arguments and circumstances, JSON text"),
-        Column("action_id", "string", "The producer's own count; restarts with its process and is no identity"),
-        Column("span_id", "string", "Ties the action to the action_started event that announced it"),
-        Column("input_tokens", "bigint", "Tokens read by the model"),
-        Column("output_tokens", "bigint", "Tokens written by the model"),
-        Column("cost_usd", "double", "Cost, US dollars"),
+        Column(
+            "reward",
+            "double",
+            "Reward of this action: a number, 1 for true, 0 for false, or an object's score",
+            "reward",
+        ),
+        Column(
+            "duration_ms", "double", "How long it took, milliseconds; null where the message says less than 0", "amount"
+        ),
+        Column("result", "string", "What came out: text, or JSON as it came"),
+        Column(
+            "error",
+            "string",
+            "What went wrong: text, or JSON as it came; null where the message says blank, false, 0, {} or []",
+            "error",
+        ),
+        Column("reasoning", "string", "Why the agent did it", "text"),
+        Column("context", "string", "Arguments and circumstances: JSON as it came", "json"),
+        Column("action_id", "string", "The producer's own count; restarts with its process and is no identity", "text"),
+        Column("span_id", "string", "Ties the action to the action_started event that announced it", "text"),
+        Column("input_tokens", "bigint", "Tokens read by the model, cached or not; null where below 0", "count"),
+        Column("output_tokens", "bigint", "Tokens written by the model; null where below 0", "count"),
+        Column("cache_read_tokens", "bigint", "Those of input_tokens that came from a cache", "count"),
+        Column("cache_write_tokens", "bigint", "Those of input_tokens that were written into a cache", "count"),
+        Column("reasoning_tokens", "bigint", "Those of output_tokens that were reasoning", "count"),
+        Column("cost_usd", "double", "Cost, US dollars", "number"),
     ),
     "SELECT tool, count(*) AS n, avg(success::INT) AS success_rate FROM actions GROUP BY tool ORDER BY n DESC",
 )
@@ -128,10 +158,12 @@ THOUGHTS = _rows(
     "thoughts",
     "What agents thought: one row per thought",
     (
-        Column("thought", "string", "The thought"),
-        Column("confidence", "double", "The agent's own confidence, where it states one"),
-        Column("context", "string", "Circumstances, JSON text"),
-        Column("thought_id", "string", "The producer's own count; restarts with its process and is no identity"),
+        Column("thought", "string", "The thought", "text"),
+        Column("confidence", "double", "The agent's own confidence, where it states one", "number"),
+        Column("context", "string", "Circumstances: JSON as it came", "json"),
+        Column(
+            "thought_id", "string", "The producer's own count; restarts with its process and is no identity", "text"
+        ),
     ),
     "SELECT event_time, agent_id, thought FROM thoughts WHERE thought ILIKE '%refund%' ORDER BY event_time DESC LIMIT 20",
 )
@@ -140,12 +172,12 @@ LEARNING = _rows(
     "What agents learned: rewards and learning progress",
     (
         Column("tool", "string", "What was rewarded"),
-        Column("reward", "double", "Reward of its own; null in a progress report"),
+        Column("reward", "double", "Reward of its own, read as in actions; null in a progress report", "reward"),
         Column("total_events", "bigint", "Progress report: events seen by the producer"),
         Column("success_rate", "double", "Progress report: fraction of successes, as the producer counts"),
         Column("avg_reward", "double", "Progress report: mean reward, as the producer counts"),
         Column("learning_trend", "string", "Progress report: trend, as the producer sees it"),
-        Column("data", "string", "Progress report: all of it, JSON text"),
+        Column("data", "string", "Progress report: all of it, JSON as it came", "json"),
     ),
     "SELECT agent_id, avg(reward) AS mean_reward, count(reward) AS rewards FROM learning GROUP BY agent_id",
 )
@@ -154,15 +186,15 @@ METRICS = _rows(
     "What agents measured about themselves",
     (
         Column("metrics", "map<string,double>", "Name → number; what isn't a number stays in payload"),
-        Column("action_count", "bigint", "The producer's own count of actions"),
-        Column("thought_count", "bigint", "The producer's own count of thoughts"),
+        Column("action_count", "bigint", "The producer's own count of actions", "count"),
+        Column("thought_count", "bigint", "The producer's own count of thoughts", "count"),
     ),
     "SELECT event_time, agent_id, metrics['memory_bytes'] AS memory_bytes FROM metrics ORDER BY event_time DESC LIMIT 20",
 )
 EVENTS = _rows(
     "events",
     "Everything else on agent.*: action_started, agent.rl.vectorized, agent.tasks, and any later topic",
-    (Column("type", "string", "The message's type, where it has one"),),
+    (Column("type", "string", "The message's type, where it has one", "text"),),
     "SELECT kafka_topic, type, count(*) AS n FROM events GROUP BY ALL ORDER BY n DESC",
 )
 QUARANTINE = _rows(
@@ -172,7 +204,7 @@ QUARANTINE = _rows(
         Column(
             "reason",
             "string",
-            "empty, too_large, not_utf8, not_json (or nested too deep), not_object, or repeat: a second copy",
+            "empty, too_large, not_utf8, not_json (or with something after it, or nested too deep), not_object, or repeat: a second copy",
         ),
         Column("error", "string", "One sentence for a person"),
     ),

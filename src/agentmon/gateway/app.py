@@ -23,6 +23,8 @@ _PROTOBUF = "application/x-protobuf"
 _JSON = "application/json"
 #: What an exporter is asked to wait while Kafka is away.
 _RETRY_S = 5
+#: Of each kind of problem, as many are in the answer.
+_SHOWN_PROBLEMS = 5
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -56,7 +58,8 @@ def create_app(settings: Settings) -> FastAPI:
         return await _export(
             request,
             direct,
-            lambda data, js: translate.from_spans(decode.spans(data, as_json=js)),
+            decode.spans,
+            translate.from_spans,
             ExportTraceServiceResponse,
         )
 
@@ -66,7 +69,8 @@ def create_app(settings: Settings) -> FastAPI:
         return await _export(
             request,
             direct,
-            lambda data, js: translate.from_logs(decode.logs(data, as_json=js)),
+            decode.logs,
+            translate.from_logs,
             ExportLogsServiceResponse,
         )
 
@@ -74,26 +78,46 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 async def _export(
-    request: Request, direct: Direct, read: Callable[[bytes, bool], list[Outgoing]], answer: Callable[[], Any]
+    request: Request,
+    direct: Direct,
+    read: Callable[..., decode.Request],
+    translated: Callable[[decode.Request], list[Outgoing]],
+    answer: Callable[[], Any],
 ) -> Response:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (_PROTOBUF, _JSON):
         return _refusal(415, f"content-type {kind or 'none'} is not taken: {_PROTOBUF} and {_JSON} are")
+    encoding = request.headers.get("content-encoding", "").strip().lower()
     try:
         body = await _body(request)
-        encoding = request.headers.get("content-encoding", "").strip().lower()
-        messages = await run_in_threadpool(lambda: read(decode.unpack(body, encoding), kind == _JSON))
-        refused = await run_in_threadpool(direct.send, messages)
+        export = await run_in_threadpool(lambda: read(decode.unpack(body, encoding), as_json=kind == _JSON))
+        messages = await run_in_threadpool(translated, export)
+        too_large = await run_in_threadpool(direct.send, messages)
     except decode.TooLargeError as error:
         return _refusal(413, str(error))
     except decode.UnreadableError as error:
         return _refusal(400, str(error))
     except KafkaUnreachable as error:
         return _refusal(503, str(error), {"Retry-After": str(_RETRY_S)})
-    told = answer()
-    if refused:
-        told.partial_success.error_message = f"{refused} messages are too large for Kafka and were dropped"
-    return _success(told, kind)
+    return _success(partial(answer(), export, too_large), kind)
+
+
+def partial(answer: Any, export: decode.Request, too_large: int) -> Any:
+    """The response with partial_success filled in: how many spans or records are not stored as such, and why."""
+    rejected = len(export.refused) + too_large
+    sentences = [
+        f"{too_large} messages are too large for Kafka and were dropped." if too_large else "",
+        *(f"Not readable: {reason}." for reason, _ in export.refused[:_SHOWN_PROBLEMS]),
+        *(f"Stored without a bad value: {problem}." for problem in export.problems[:_SHOWN_PROBLEMS]),
+    ]
+    more = sum(max(0, len(all_of) - _SHOWN_PROBLEMS) for all_of in (export.refused, export.problems))
+    if more:
+        sentences.append(f"And {more} more.")
+    if any(sentences):
+        told = answer.partial_success
+        told.error_message = " ".join(filter(None, sentences))
+        setattr(told, told.DESCRIPTOR.fields_by_number[1].name, rejected)  # rejected_spans, rejected_log_records
+    return answer
 
 
 async def _body(request: Request) -> bytes:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import _duckdb as duckdb
@@ -28,14 +28,11 @@ from agentmon.lake.snapshot import (
     is_sealed,
     newest_of_each_run,
     read_snapshot,
-    windows_since,
 )
 from agentmon.lake.types import duckdb_type
 
 #: (since, until), both inclusive.
 Span = tuple[datetime, datetime]
-#: Rows of the summaries that are looked at for an agent's newest rewards: some 30 commits, a few closed days.
-_LATELY = 10_000
 #: Of so many files each is opened once, and its rows are kept meanwhile; of fewer each figure reads what it needs.
 _MANY_FILES = 100
 
@@ -52,14 +49,12 @@ class _Part(NamedTuple):
 class SealedLake:
     """An open lake. `sealed`: the newest whole batch of each run of the job.
 
-    `summaries` are the files of that table, None where Delta's own reader knows them; lately: when the newest windows
-    begin, thousands of them.
+    `summaries` are the files of that table, None where Delta's own reader knows them.
     """
 
     con: Connection
     sealed: Mapping[str, int]
     summaries: list[File] | None
-    lately: datetime
 
     @property
     def materialized(self) -> str:
@@ -98,7 +93,7 @@ def open_figures(
         if "sessions" in tables:
             con.execute("CREATE VIEW nameless_sessions AS FROM sessions")
         con.execute(f"CREATE VIEW agent_summaries AS {query('agent_summaries').format(source=_days(within))}")
-        yield SealedLake(con, _sealed(con), None, datetime.now(UTC) - timedelta(days=1))
+        yield SealedLake(con, _sealed(con), None)
 
 
 def _days(within: Span | None) -> str:
@@ -139,7 +134,7 @@ def _open_files(con: Connection, pinned: Mapping[str, list[File]]) -> SealedLake
         *_sealed_parts(older, sealed, query("agent_summaries"), by_name=True),
     ]
     _view(con, "agent_summaries", "summaries", parts)
-    return SealedLake(con, sealed, pinned["summaries"], windows_since(pinned["summaries"], _LATELY))
+    return SealedLake(con, sealed, pinned["summaries"])
 
 
 def _sealed(con: Connection) -> dict[str, int]:

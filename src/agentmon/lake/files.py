@@ -37,13 +37,13 @@ def newest_commits(table_uri: str) -> Iterator[dict[str, Any]]:
                     yield json.loads(line)["commitInfo"]
 
 
-def remove_folders(uri: str) -> None:
-    """Delete the folders below a place, with all that is in them; files stay."""
+def remove_folders(uri: str, beginnings: tuple[str, ...]) -> None:
+    """Delete the folders below a place whose names begin so, with all that is in them."""
     from pyarrow import fs
 
     filesystem, path = _filesystem(uri)
     for entry in filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True)):
-        if entry.type == fs.FileType.Directory:
+        if entry.type == fs.FileType.Directory and entry.base_name.startswith(beginnings):
             filesystem.delete_dir(entry.path)
 
 

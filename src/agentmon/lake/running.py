@@ -11,7 +11,7 @@ from agentmon.lake.connection import Connection, open_lake, query
 _TABLES = ("summaries", "actions", "metrics")
 
 
-class Running(NamedTuple):
+class KnownAgents(NamedTuple):
     """Agents' figures, and the names of the agents that the lake knows besides."""
 
     agents: dict[str, Agent]
@@ -20,7 +20,7 @@ class Running(NamedTuple):
 
 def read_running(
     lake: str, *, since_s: float, window_s: float, watermark_s: float, only: Collection[str] | None = None
-) -> Running:
+) -> KnownAgents:
     """The figures up to the ledger's positions of every agent with an event since then; or of these only, whenever.
 
     since_s: seconds since 1970. Raises NoLakeError where there is no lake yet.
@@ -38,7 +38,7 @@ def read_running(
             _add_metrics(con, agents, since_s)
             _add_windows(con, agents, bounds)
         silent = con.execute("SELECT agent_id FROM known WHERE wanted IS NOT TRUE").fetchall()
-        return Running(agents, {name for (name,) in silent})
+        return KnownAgents(agents, {name for (name,) in silent})
 
 
 def _agents(con: Connection, since_s: float, only: Collection[str] | None) -> dict[str, Agent]:

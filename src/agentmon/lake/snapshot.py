@@ -24,7 +24,6 @@ import orjson
 from agentmon.errors import AgentmonError, first_line
 from agentmon.lake.connection import Connection, literal, query
 from agentmon.lake.files import local_path
-from agentmon.lake.selection import END
 
 #: Delta's reader version whose tables are Parquet files and nothing else.
 _PLAIN = 1
@@ -150,20 +149,6 @@ def is_sealed(file: File, sealed: Mapping[str, int]) -> bool:
 def has_nulls(file: File, column: str) -> bool:
     """Whether a file can have a null in a column, or lack it."""
     return file.nulls.get(column) != 0
-
-
-def windows_since(files: Iterable[File], rows: int) -> datetime:
-    """When the windows begin that the newest files of the summaries have, about so many rows of them together."""
-    begun = []
-    for file in sorted(files, key=lambda file: file.most.get("window_end", ""), reverse=True):
-        if rows <= 0 or not file.rows or "window_start" not in file.least:
-            break
-        first, last = _time(file.least["window_start"]), _time(file.most["window_end"])
-        # Of a file with more, as one that was merged of many, the last part.
-        begun.append(last - (last - first) * min(1, rows / file.rows))
-        rows -= file.rows
-    # Not when the first of them begins: that may be a late row's.
-    return sorted(begun)[len(begun) // 2] if begun else END
 
 
 def between(files: Iterable[File], spans: Iterable[tuple[datetime, datetime]]) -> list[File]:

@@ -11,7 +11,7 @@ from agentmon.contracts.measures import RECENT_REWARDS, SELFTEST_AGENT, SESSION_
 from agentmon.lake.connection import Connection, query, rows
 from agentmon.lake.figures import open_figures
 from agentmon.lake.reading import again
-from agentmon.lake.selection import ALL, END
+from agentmon.lake.selection import ALL
 
 _SILENCE = timedelta(seconds=SESSION_SILENCE_S)
 _OTHERS = {"left_out": SELFTEST_AGENT}
@@ -35,11 +35,11 @@ def prepare(lake: str, *, ledger: bool = False) -> Iterator[Connection]:
     with open_figures(lake, ledger=ledger) as figures:
         con = figures.con
         partials = query("status_partials").format(materialized=figures.materialized)
-        con.execute(partials, {**_OTHERS, **_QUANTILES, "lately": figures.lately})
-        spans = con.execute(query("status_reward_spans"), {"kept": RECENT_REWARDS, "lately": figures.lately}).fetchall()
-        figures.narrow(spans)
-        first = min((since for since, _ in spans), default=END)
-        con.execute(query("status_rewards"), {**_OTHERS, "kept": RECENT_REWARDS, "since": first})
+        kept = {"kept": RECENT_REWARDS}
+        con.execute(partials, {**_OTHERS, **_QUANTILES, **kept})
+        con.execute(query("status_reward_spans"), kept)
+        figures.narrow(con.execute("SELECT since, until FROM reward_spans").fetchall())
+        con.execute(query("status_rewards"), kept)
         con.execute(query("session_partials"), _OTHERS)
         con.execute(query("nameless_partials"), _OTHERS)
         yield con

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from agentmon.contracts.topics import FRONTEND
@@ -12,6 +13,9 @@ from agentmon.live.client import client_config
 from agentmon.settings import Settings
 
 log = logging.getLogger(__name__)
+
+#: Messages that Kafka is waited for at once: of a hundred thousand agents there are twice as many.
+_AT_ONCE = 2_000
 
 
 class FrontendPublisher:
@@ -39,17 +43,22 @@ class FrontendPublisher:
         from kafka.errors import KafkaError
 
         try:
-            sent = []
-            for agent, message in messages:
-                with _unless_too_large():
-                    sent.append(self._producer.send(FRONTEND, message, agent.encode("utf-8", "replace")))
-            for future in sent:
-                with _unless_too_large():
-                    future.get(timeout=30)
+            pending = iter(messages)
+            while some := list(itertools.islice(pending, _AT_ONCE)):
+                self._send(some)
         except KafkaError as error:
             raise KafkaUnreachable(
                 f"Kafka does not take messages for {FRONTEND} ({error}); if the topic is missing: agentmon topics"
             ) from error
+
+    def _send(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        sent = []
+        for agent, message in messages:
+            with _unless_too_large():
+                sent.append(self._producer.send(FRONTEND, message, agent.encode("utf-8", "replace")))
+        for future in sent:
+            with _unless_too_large():
+                future.get(timeout=30)
 
     def close(self) -> None:
         self._producer.close(timeout=5)

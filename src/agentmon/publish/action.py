@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from agentmon.contracts.topics import ACTION_STARTED, ACTIONS
+from agentmon.contracts.values import is_error
 from agentmon.publish.clean import str_of
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ class Action:
         self.error: Any = None
         self.input_tokens: int | None = None
         self.output_tokens: int | None = None
+        self.cache_read_tokens: int | None = None
+        self.cache_write_tokens: int | None = None
+        self.reasoning_tokens: int | None = None
         self.cost_usd: float | None = None
 
     def begin(self) -> Action:
@@ -60,7 +64,7 @@ class Action:
             self.error = f"{type(error).__name__}: {str_of(error)}"
             self.success = False
         elif self.success is None and self.reward is None:
-            self.success = not self.error
+            self.success = not is_error(self.error)
         self._publisher.publish_action(
             self.tool,
             self.action,
@@ -73,6 +77,9 @@ class Action:
             duration_ms=round((time.perf_counter() - self._began) * 1000, 3),
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
+            cache_read_tokens=self.cache_read_tokens,
+            cache_write_tokens=self.cache_write_tokens,
+            reasoning_tokens=self.reasoning_tokens,
             cost_usd=self.cost_usd,
             **self._who,
             **{**self.fields, "span_id": self.span_id},

@@ -93,6 +93,8 @@ class Bridge:
         self.bookmark = Bookmark.read(self._path)
         self._tail = Tail(folder / EVENTS, self.bookmark.place, settings.max_message_bytes)
         self._state_seen = (0, 0)
+        self._unended = (Place(), 0)  # where a last line without a newline begins, and how long it was
+        self._is_tried = False
         self.publisher = AgentStreamingPublisher(
             folder,
             agent_id=agent_id,
@@ -119,6 +121,7 @@ class Bridge:
                 self.publisher.flush(1.0)
             else:
                 end = time.monotonic() + timeout_s
+        self._end()
         return self.publisher.flush(timeout_s)
 
     def step(self) -> bool:
@@ -129,9 +132,39 @@ class Bridge:
         self._follow_state()
         lines = list(islice(self._tail.lines(), _BATCH))
         if not lines:
-            return False
+            return self._look_at_last()
         self._publish(lines)
         return True
+
+    def _look_at_last(self) -> bool:
+        """Take a last line without a newline once it has been quiet from one look to the next, if it is an action.
+
+        An object that is whole can't go on, so that a line that is one is never the first half of another.
+        """
+        unended = (self._tail.place, self._tail.behind())
+        if unended != self._unended:
+            self._unended, self._is_tried = unended, False
+            return False
+        if self._is_tried or not unended[1]:
+            return False
+        self._is_tried = True
+        last = self._tail.last()
+        return last is not None and self._take(last)
+
+    def _take(self, last: Line) -> bool:
+        if isinstance(_message(last.data), str):
+            return False
+        self._tail.take(last)
+        self._publish([last])
+        return True
+
+    def _end(self) -> None:
+        """At the end of the files: a last line without a newline counts too, or is named."""
+        last = self._tail.last()
+        if last is not None and not self._take(last):
+            self._say(
+                f"{EVENTS}, byte {last.start}: the last line, which has no newline, is left for later: {_message(last.data)}"
+            )
 
     def close(self) -> bool:
         """Note the place and leave; whether Kafka has everything (what it has not is sent by the next bridge)."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import dspy
 from dspy.utils.callback import ACTIVE_CALL_ID, BaseCallback
 
-from agentmon.contracts.values import number, whole
+from agentmon.contracts.values import number, reward
 from agentmon.publish.publisher import AgentStreamingPublisher
 from agentmon.publish.running import Running
+from agentmon.publish.usage import tokens
 
 #: Where a program's reasoning stands in a prediction: ReAct's and ChainOfThought's names.
 _REASONING = ("next_thought", "reasoning", "rationale")
@@ -49,8 +51,7 @@ class AgentmonCallback(BaseCallback):
             call_id,
             exception,
             result=outputs,
-            input_tokens=whole(usage.get("prompt_tokens", usage.get("input_tokens"))),
-            output_tokens=whole(usage.get("completion_tokens", usage.get("output_tokens"))),
+            **tokens(usage),
             cost_usd=number(entry.get("cost")),
         )
 
@@ -81,12 +82,13 @@ class AgentmonCallback(BaseCallback):
         metric = self._metrics.pop(call_id, None)
         if exception is not None:
             return
-        scores = [number(score) for *_, score in getattr(outputs, "results", None) or []]
-        rewards = [score for score in scores if score is not None]
-        for place, reward in enumerate(rewards):
-            self._publisher.publish_reward(reward, data={"metric": metric, "example": place})
+        scores = [_reward(score) for *_, score in getattr(outputs, "results", None) or []]
+        rewards = {example: score for example, score in enumerate(scores) if score is not None}
+        for example, score in rewards.items():
+            self._publisher.publish_reward(score, data={"metric": metric, "example": example})
         if rewards:
-            figures = {"total_events": len(rewards), "avg_reward": sum(rewards) / len(rewards), "metric": metric}
+            mean = sum(rewards.values()) / len(rewards)
+            figures = {"total_events": len(rewards), "avg_reward": mean, "metric": metric}
             self._publisher.publish_learning_progress(figures)
 
     def _think(self, outputs: Any) -> None:
@@ -95,6 +97,16 @@ class AgentmonCallback(BaseCallback):
         if thought is not None:
             tool = fields.get("next_tool_name")
             self._publisher.publish_thought(str(thought), {"tool": str(tool)} if tool else {})
+
+
+def _reward(score: Any) -> float | None:
+    """What a metric gave for an example: a number, a boolean, also numpy's, or a prediction or object with a score."""
+    try:
+        score = score["score"] if isinstance(score, Mapping) else getattr(score, "score", score)
+        item = getattr(score, "item", None)
+        return reward(item() if callable(item) else score)
+    except Exception:  # noqa: BLE001 - an object of the user's, which may raise when it is looked at
+        return None
 
 
 def _entry(model: Any, outputs: Any) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 
-from agentmon.contracts.values import whole
 from agentmon.publish.publisher import AgentStreamingPublisher
 from agentmon.publish.running import Running
+from agentmon.publish.usage import tokens
 
 _REASONING_BLOCKS = {"reasoning": "reasoning", "thinking": "thinking"}
 
@@ -70,8 +70,7 @@ class AgentmonHandler(BaseCallbackHandler):
         self._end(
             run_id,
             result=text or [{"tool": call["name"], "arguments": call["args"]} for call in calls or []],
-            input_tokens=whole(usage.get("input_tokens", usage.get("prompt_tokens"))),
-            output_tokens=whole(usage.get("output_tokens", usage.get("completion_tokens"))),
+            **tokens(usage),
         )
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:

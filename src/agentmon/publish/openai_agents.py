@@ -9,8 +9,8 @@ from typing import Any
 from agents.tracing import TracingProcessor
 
 from agentmon.contracts.topics import ACTION_STARTED, ACTIONS
-from agentmon.contracts.values import whole
 from agentmon.publish.publisher import AgentStreamingPublisher
+from agentmon.publish.usage import tokens
 
 _MODEL = ("generation", "response")
 
@@ -65,8 +65,7 @@ class AgentmonProcessor(TracingProcessor):
             "chat",
             {"arguments": data.input},
             result=getattr(response, "output_text", None) or [_fields(item) for item in output],
-            input_tokens=whole(usage.get("input_tokens", usage.get("prompt_tokens"))),
-            output_tokens=whole(usage.get("output_tokens", usage.get("completion_tokens"))),
+            **tokens(usage),
         )
 
     def _act(self, span: Any, tool: str, action: str, context: dict[str, Any], **known: Any) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from agentmon.contracts import topics
+from agentmon.contracts.values import amount, is_error
 from agentmon.errors import UsageError
 from agentmon.publish.action import Action
 from agentmon.publish.clean import Cleaner, str_of
@@ -97,17 +98,20 @@ class AgentStreamingPublisher:
         input_tokens: int | None = None,
         output_tokens: int | None = None,
         cost_usd: float | None = None,
+        cache_read_tokens: int | None = None,
+        cache_write_tokens: int | None = None,
+        reasoning_tokens: int | None = None,
         agent_id: str | None = None,
         session_id: str | None = None,
         **more: Any,
     ) -> str | None:
         """What the agent did; its event_id, or None where it is not published (filtered, or no room left).
 
+        input_tokens are all that the model read, those from a cache and those written into it included.
         Without `success`, a reward above 0 means success. Further fields by keyword stay in the message.
         """
         agent = agent_id or self.agent_id
-        is_number = isinstance(duration_ms, (int, float)) and duration_ms == duration_ms
-        number = self._measures.action(agent, duration_ms if is_number else None, bool(error))
+        number = self._measures.action(agent, amount(duration_ms), is_error(error))
         message = {
             **more,
             "type": "agent_action",
@@ -123,6 +127,9 @@ class AgentStreamingPublisher:
             "context": {} if context is None else context,
             "input_tokens": input_tokens,
             "output_tokens": output_tokens,
+            "cache_read_tokens": cache_read_tokens,
+            "cache_write_tokens": cache_write_tokens,
+            "reasoning_tokens": reasoning_tokens,
             "cost_usd": cost_usd,
         }
         return self._publish(topics.ACTIONS, message, agent, session_id)
@@ -197,7 +204,7 @@ class AgentStreamingPublisher:
     def publish_line(self, action: Mapping[str, Any], *, maybe_repeat: bool) -> str | None:
         """An action as a file has it, with an event_id of its own; marked where it may have been sent before."""
         agent = action.get("agent_id")
-        self._measures.action(str_of(agent) if agent else self.agent_id, None, bool(action.get("error")))
+        self._measures.action(str_of(agent) if agent else self.agent_id, None, is_error(action.get("error")))
         return self._publish(topics.ACTIONS, action, None, None, maybe_repeat=maybe_repeat)
 
     def action(

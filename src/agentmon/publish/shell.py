@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from agentmon.contracts import topics
+from agentmon.contracts.json_text import read_object
+from agentmon.contracts.values import reward
 from agentmon.errors import KafkaUnreachable, UsageError
 from agentmon.publish.publisher import AgentStreamingPublisher
 from agentmon.settings import Settings
@@ -87,13 +89,23 @@ def publish_lines(publisher: AgentStreamingPublisher, topic: str, lines: Iterabl
     return told
 
 
+def given_reward(text: str) -> float | None:
+    """A reward as a person types it: a number, true, false, or a JSON object with a score; None for anything else.
+
+    >>> given_reward("0.5"), given_reward("true"), given_reward('{"score": false}'), given_reward("nan")
+    (0.5, 1.0, 0.0, None)
+    """
+    fields = read_object(text, max_depth=20)
+    return reward(text if fields is None else {name: field.value for name, field in fields.items()})
+
+
 def give_feedback(
-    publisher: AgentStreamingPublisher, reward: float, *, by: str, note: str | None, at: float | None = None
+    publisher: AgentStreamingPublisher, score: float, *, by: str, note: str | None, at: float | None = None
 ) -> None:
     """A person's reward for the publisher's session. `at` (epoch seconds) puts it into a session that has no id."""
     data = {"by": by, "note": note, "given_at": time.time()}
     publisher.publish_reward(
-        reward, type="feedback", data={k: v for k, v in data.items() if v is not None}, timestamp=at
+        score, type="feedback", data={k: v for k, v in data.items() if v is not None}, timestamp=at
     )
 
 

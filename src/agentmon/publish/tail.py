@@ -1,4 +1,7 @@
-"""Following a file of lines: whole lines only, in flat memory, through truncation and rotation, from a known place."""
+"""Following a file of lines, in flat memory, through truncation and rotation, from a known place.
+
+Lines are whole: what follows the last newline is given only to who asks for it, and when its file has been replaced.
+"""
 
 from __future__ import annotations
 
@@ -61,11 +64,30 @@ class Tail:
         if self._is_replaced():
             # The old file is read to its end; what comes now is a new one, from its beginning.
             yield from self._rest(self._file)
+            last = self.last()
+            if last is not None:
+                self.take(last)
+                yield last
             self._file.close()
             self._file = self._open(self._path)
             if self._file is not None:
                 self._go_to(self._file, self.place.generation + 1)
                 yield from self._rest(self._file)
+
+    def last(self) -> Line | None:
+        """What follows the last newline: a line whose writer may not be done with it. `take` moves on behind it."""
+        if self._file is None:
+            return None
+        data = os.pread(self._file.fileno(), self._most + 1, self.place.offset)
+        if not data.strip() or b"\n" in data:
+            return None
+        beginning = self.place.beginning or _beginning(self._file, is_whole=False)
+        place = replace(self.place, beginning=beginning, offset=self.place.offset + len(data))
+        return Line(self.place.offset, data if len(data) <= self._most else None, place)
+
+    def take(self, line: Line) -> None:
+        """Go on behind the last line. Of what is added to it later only the newline is passed over."""
+        self.place = line.place
 
     def behind(self) -> int:
         """Bytes that are there and not taken."""
@@ -100,7 +122,7 @@ class Tail:
         """Whether it has been cut off, or has another first line than before."""
         if os.fstat(file.fileno()).st_size < self.place.offset:
             return True
-        return bool(self.place.beginning) and _beginning(file) != self.place.beginning
+        return bool(self.place.beginning) and _beginning(file, is_whole=False) != self.place.beginning
 
     def _is_replaced(self) -> bool:
         assert self._file is not None
@@ -122,6 +144,7 @@ class Tail:
             if not self.place.beginning:
                 return  # no whole line yet, and no identity
         at, start, parts, size = self.place.offset, self.place.offset, [], 0
+        was_taken = at > 0 and os.pread(file.fileno(), 1, at - 1) != b"\n"  # by `take`: here is the end of that line
         while chunk := os.pread(file.fileno(), _CHUNK, at):
             begin = 0
             while (end := chunk.find(b"\n", begin)) >= 0:
@@ -129,8 +152,11 @@ class Tail:
                 parts.append(chunk[begin:end])
                 begin = end + 1
                 self.place = replace(self.place, offset=at + begin)
-                yield Line(start, b"".join(parts) if size <= self._most else None, self.place)
+                line = Line(start, b"".join(parts) if size <= self._most else None, self.place)
                 start, parts, size = at + begin, [], 0
+                if not was_taken or line.data is None or line.data.strip():
+                    yield line
+                was_taken = False
             size += len(chunk) - begin
             if size <= self._most:
                 parts.append(chunk[begin:])
@@ -146,8 +172,10 @@ class Tail:
             return None
 
 
-def _beginning(file: BinaryIO) -> str:
-    """A name of the first line; nothing while that is not whole."""
+def _beginning(file: BinaryIO, *, is_whole: bool = True) -> str:
+    """A name of the first line, the same before and after its end has come; where it has to be whole, none until then."""
     head = os.pread(file.fileno(), _BEGINNING, 0)
     line, newline, _ = head.partition(b"\n")
-    return hashlib.sha256(line).hexdigest()[:16] if newline or len(head) == _BEGINNING else ""
+    if is_whole and not newline and len(head) < _BEGINNING:
+        return ""
+    return hashlib.sha256(line.rstrip()).hexdigest()[:16]

@@ -127,7 +127,7 @@ def clean(place: str) -> int:
 
 
 def _small_files(table: DeltaTable) -> Counter[str]:
-    """Files below half the target per day: two of a larger size are not worth a rewrite."""
+    """Files below a quarter of the target per day: what a backlog's tasks write is larger, and not worth a rewrite."""
     files = pa.table(table.get_add_actions(flatten=True))
     days, sizes = files["partition.event_date"].to_pylist(), files["size_bytes"].to_pylist()
-    return Counter(str(day) for day, size in zip(days, sizes, strict=True) if size < TARGET_BYTES // 2)
+    return Counter(str(day) for day, size in zip(days, sizes, strict=True) if size < TARGET_BYTES // 4)

@@ -100,13 +100,12 @@ class Figures:
         self.silent.update(silent)
         return len(silent)
 
-    def messages(self, changed: Iterable[tuple[str, int]], position: str) -> list[tuple[str, dict[str, Any]]]:
+    def messages(self, changed: Iterable[tuple[str, int]], position: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """(agent_id, message) for what changed: a learning_update and a metrics_update per agent and window.
 
         `position` names the offsets taken in so far. Figures are a function of these, so a message
         sent again has the same id and says the same.
         """
-        out: list[tuple[str, dict[str, Any]]] = []
         for name, start in sorted(changed):
             agent = self.agents.get(name)
             if agent is None:
@@ -117,8 +116,7 @@ class Figures:
                 ("learning_update", _learning(name, agent, window, bounds)),
                 ("metrics_update", _metrics(name, agent, window, bounds)),
             ):
-                out.append((name, {"type": kind, "data": data, "id": f"{kind}:{name}:{start // 1_000_000}:{position}"}))
-        return out
+                yield name, {"type": kind, "data": data, "id": f"{kind}:{name}:{start // 1_000_000}:{position}"}
 
 
 def _count(agent: Agent, part: Mapping[str, Any], events: int) -> None:

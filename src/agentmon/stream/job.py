@@ -56,6 +56,8 @@ CommitLock = Callable[[], AbstractContextManager[None]]
 _RESTARTS = 5
 _RESTART_SPAN_S = 600.0
 _LOOK_S = 0.25
+#: Beginnings of the names of checkpoint folders, those of earlier versions too.
+_CHECKPOINTS = (NAME, "lake", "old")
 #: What the figures take in memory is looked up at most so often, seconds.
 _STATE_S = 10.0
 
@@ -182,7 +184,7 @@ class Job:
         spark = self._session()
         start = self._resume(spark)
         with self._running(spark, start) as (query, running):
-            self._status.write("running", queries=[NAME])
+            self._status.write("running", queries={NAME: query.checkpoint.rpartition("/")[2]})
             while not self._stopping.wait(_LOOK_S):
                 if query.error is not None:
                     raise query.error
@@ -258,7 +260,7 @@ class Job:
     def _running(self, spark: SparkSession, start: Offsets) -> Iterator[tuple[MonitorQuery, StreamingQuery]]:
         settings = self._settings
         # The ledger says where to go on: an old checkpoint would have Spark replay its own last batch.
-        remove_folders(settings.checkpoints)
+        remove_folders(settings.checkpoints, _CHECKPOINTS)
         with ExitStack() as held:
             frontend = FrontendPublisher(settings)
             held.callback(frontend.close)

@@ -60,7 +60,7 @@ def side_by_side(parsed: Parsed, columns: Sequence[str]) -> pa.Table:
     parts = []
     for name, rows in parsed.items():
         if rows.num_rows:
-            told = [rows[f.name] if f.name in rows.column_names else pa.nulls(len(rows), f.type) for f in fields]
-            parts.append(pa.table([pa.repeat(name, len(rows)), *told], names=["table", *columns]))
+            values = [rows[f.name] if f.name in rows.column_names else pa.nulls(len(rows), f.type) for f in fields]
+            parts.append(pa.table([pa.repeat(name, len(rows)), *values], names=["table", *columns]))
     schema = pa.schema([pa.field("table", pa.string()), *fields])
     return pa.concat_tables(parts) if parts else schema.empty_table()

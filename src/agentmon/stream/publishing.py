@@ -7,14 +7,15 @@ from the lake only before a batch's first commit: after it, an agent that comes 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from agentmon.contracts.frontend import encode
 from agentmon.contracts.running import Agent
 from agentmon.contracts.topics import Place
-from agentmon.lake.running import Running, read_running
+from agentmon.lake.running import KnownAgents, read_running
 from agentmon.settings import Settings
 from agentmon.stream.batch import render_offsets
 from agentmon.stream.counts import NO_ACTIONS, NO_METRICS
@@ -61,16 +62,16 @@ class Publishing:
             figures.silent -= returning
         changed = figures.add(summaries, parts.get("actions", NO_ACTIONS), parts.get("metrics", NO_METRICS))
         newest = chosen(parts["newest"], self._settings.newest_rows, MOST) if "newest" in parts else []
-        self._send([*newest, *self._messages(changed, end, topic_ids)])
+        self._send(itertools.chain(newest, self._messages(changed, end, topic_ids)))
         figures.drop_silent(time.time())
 
     def _messages(
         self, changed: Iterable[tuple[str, int]], end: Mapping[Place, int], topic_ids: Mapping[str, str]
-    ) -> list[Update]:
+    ) -> Iterator[Update]:
         messages = self._figures.messages(changed, position_name(end, topic_ids))
-        return [(agent, encode(message)) for agent, message in messages]
+        return ((agent, encode(message)) for agent, message in messages)
 
-    def _read(self, only: set[str] | None = None) -> Running:
+    def _read(self, only: set[str] | None = None) -> KnownAgents:
         settings = self._settings
         return read_running(
             settings.lake,

@@ -51,7 +51,7 @@ class MonitorQuery:
         self._position: Offsets = dict(start)
         self._on_stored = on_stored
         self._id = uuid.uuid4().hex
-        self._checkpoint = f"{settings.checkpoints}/{NAME}-{self._id}"
+        self.checkpoint = f"{settings.checkpoints}/{NAME}-{self._id}"
         self._in_batch = threading.Lock()
         self._stopping = False
         self.error: Exception | None = None  # as it was raised: Spark makes a page of text of it
@@ -63,7 +63,7 @@ class MonitorQuery:
         messages = read_stream(spark, kafka, self._position, most=most, most_of_partition=max(1, most // (4 * cores)))
         return (
             messages.writeStream.queryName(NAME)
-            .option("checkpointLocation", self._checkpoint)
+            .option("checkpointLocation", self.checkpoint)
             .trigger(processingTime=f"{round(self._settings.monitor_interval_s * 1000)} milliseconds")
             .foreachBatch(self._on_batch)
         )
@@ -80,7 +80,7 @@ class MonitorQuery:
 
     def _store_batch(self, messages: DataFrame, number: int) -> None:
         cluster_id, topic_ids = self._topics()
-        end = self._position | batch_end(messages.sparkSession, self._checkpoint, number)
+        end = self._position | batch_end(messages.sparkSession, self.checkpoint, number)
         batch = Batch(self._id, number, ranges_between(self._position, end, topic_ids), now(), cluster_id)
         if not batch.ranges:  # a topic was made, and nothing sent there
             self._position = end

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from agentmon.contracts.topics import READ_PATTERN, Offsets, Place
 from agentmon.lake.files import is_local, local_path
@@ -79,4 +80,5 @@ def batch_end(spark: SparkSession, checkpoint: str, number: int) -> Offsets:
 
 
 def _columns(frame: DataFrame) -> DataFrame:
-    return frame.select(*MESSAGES.names)
+    columns = {name: F.to_json("headers") if name == "headers" else F.col(name) for name in MESSAGES.names}
+    return frame.select(*(column.alias(name) for name, column in columns.items()))

@@ -13,6 +13,7 @@ from agentmon.settings import Settings
 class JobStatus:
     """One small file, replaced as a whole.
 
+    `queries`, while it runs: name → the folder of its checkpoint.
     states: starting, running, waiting (for Kafka or room on the disk; `error` says which), stopping, stopped, failed.
     """
 

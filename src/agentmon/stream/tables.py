@@ -16,6 +16,7 @@ from deltalake import (
     CommitProperties,
     DeltaTable,
     Field,
+    PostCommitHookProperties,
     Schema,
     Transaction,
     WriterProperties,
@@ -23,7 +24,7 @@ from deltalake import (
 )
 from deltalake.transaction import AddAction
 
-from agentmon.contracts.tables import MESSAGE_TABLES, TABLES, Table
+from agentmon.contracts.tables import FORMER_PROPERTIES, MESSAGE_TABLES, TABLES, Table
 from agentmon.errors import AgentmonError
 from agentmon.stream.batch import Batch
 from agentmon.stream.files import LONGEST_BOUND, ROW_GROUP_ROWS, files_of, place_of, remove
@@ -35,6 +36,8 @@ PARQUET = WriterProperties(
 )
 #: Version of Delta's protocol that asks nothing of a writer but what its properties say; later ones have constraints, and more.
 _PLAIN_WRITER = 2
+#: Commits between two checkpoints where a table doesn't say: deltalake's.
+_DELTAS_INTERVAL = 100
 #: Of whole numbers and times, which this encoding keeps small: a dictionary is a second page to read.
 _DIFFERENCES = frozenset(("int", "bigint", "timestamp"))
 
@@ -106,6 +109,8 @@ class Appender:
                 f"the table {table.name} in {lake} asks for Delta's writer version {protocol.min_writer_version}, and agentmon "
                 f"writes version {_PLAIN_WRITER}: remove what was added to it (constraints, generated columns, features)"
             )
+        configured = self._table.metadata().configuration
+        self._checkpoint_interval = int(configured.get("delta.checkpointInterval", _DELTAS_INTERVAL))
 
     def append(self, rows: pa.Table, batch: Batch) -> None:
         """Add rows as the batch's transaction; nothing if the table has it already.
@@ -120,6 +125,7 @@ class Appender:
                 mode="append",
                 writer_properties=self._properties,
                 commit_properties=_commit_properties(batch),
+                post_commithook_properties=self._hooks(),
             )
 
     def commit(self, files: Sequence[AddAction], batch: Batch) -> None:
@@ -133,6 +139,7 @@ class Appender:
             schema=self._table.schema(),
             partition_by=[self._kind.partition],
             commit_properties=_commit_properties(batch),
+            post_commithook_properties=self._hooks(),
         )
         self._table.update_incremental()
 
@@ -147,6 +154,14 @@ class Appender:
         """Whether the batch's transaction is in the table."""
         version = self._table.transaction_version(batch.query_id)
         return version is not None and version >= batch.batch_id
+
+    def _hooks(self) -> PostCommitHookProperties:
+        """The log is cleaned with each checkpoint, as Delta's own writer does it.
+
+        deltalake does it with each commit, and looks at all files of the log for it: 40 ms where it has an hour of them.
+        """
+        due = (self._table.version() + 2) % self._checkpoint_interval == 0
+        return PostCommitHookProperties(cleanup_expired_logs=None if due else False)
 
     def _fitted(self, rows: pa.Table, batch: Batch) -> pa.Table:
         constants = {"query_id": batch.query_id, "batch_id": batch.batch_id}
@@ -168,11 +183,12 @@ def _commit_properties(batch: Batch) -> CommitProperties:
 
 
 def _bring_up(there: DeltaTable, table: Table) -> None:
-    """To today's columns and properties; a property that somebody set is left as it is."""
+    """To today's columns and properties; a property that somebody set to a value of their own is left as it is."""
     have = {field.name.lower() for field in there.schema().fields}
     missing: list[Field] = [field for field in schema_of(table).fields if field.name.lower() not in have]
     if missing:
         there.alter.add_columns(missing)
-    unset = table.properties.keys() - there.metadata().configuration.keys()
-    if unset:
-        there.alter.set_table_properties({name: table.properties[name] for name in unset})
+    stands = there.metadata().configuration
+    ours = {name for name in table.properties if stands.get(name) in (None, FORMER_PROPERTIES.get(name))}
+    if ours:
+        there.alter.set_table_properties({name: table.properties[name] for name in ours})

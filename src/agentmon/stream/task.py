@@ -35,7 +35,7 @@ from agentmon.stream.repeats import Places, move_repeats
 from agentmon.stream.updates import newest_rows
 
 #: A task writes its rows and drops them each time that so many bytes of messages have come.
-PIECE_BYTES = 64 * 1024 * 1024
+PIECE_BYTES = 48 * 1024 * 1024
 
 
 @dataclass(frozen=True)

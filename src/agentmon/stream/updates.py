@@ -6,6 +6,7 @@ Tasks choose theirs and write the messages (`newest_rows`); the driver chooses a
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,7 +34,9 @@ _KINDS = {
 MOST, MOST_BEHIND = 500, 100
 #: Longer texts are cut, also JSON's: Kafka would refuse a message larger than the one that it tells of. The tables have all.
 LONGEST = 32_000  # characters
-_JSON_TEXT = frozenset({"context"})
+_JSON_TEXT = frozenset(
+    column.name for table in (ACTIONS, THOUGHTS) for column in table.columns if column.kind == "json"
+)
 _PLACE = ("kafka_topic_id", "kafka_partition", "kafka_offset")
 
 
@@ -95,12 +98,15 @@ def _shown(value: Any, *, is_json: bool) -> Any:
 
 
 def _opened(text: str) -> Any:
-    """A JSON text as the value that it stands for; as text where a strict reader can't take it (NaN)."""
+    """A JSON text as the value that it stands for; as text where a strict reader can't take it (NaN, 1e400)."""
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):
         return text
 
 
-def _refuse(name: str) -> None:
-    raise ValueError(name)
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(number)
+    return value

@@ -1,195 +1,127 @@
-"""Usual messages: strict JSON with fields of the expected kinds, no envelope, nothing that needs a second look.
+"""Usual messages: strict JSON objects without an envelope, whose fields are of the kinds that their columns expect.
 
-msgspec decodes of these only the fields that a column needs, and leaves the rest as text. What `Usual` refuses is left
-to contracts/'s reader, which is the definition.
+msgspec decodes the fields that a column needs and skips the others. Messages that it refuses go to contracts/message.py,
+which is the definition. Spark's executors import this module.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import pairwise
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
-from agentmon.contracts.json_text import BLANKS, MAX_NAME_LENGTH, MAX_NUMBER_LENGTH
 from agentmon.contracts.message import Limits
+from agentmon.contracts.tables import MESSAGE_TABLES, Kind
 
-_Text = str | None
-_TextOrInt = str | int | None
-_Number = float | None
-#: A field that is not there; one that is there is any JSON, as it came.
+#: A field of JSON that is not there; one that is there is a slice of the message's bytes.
 NOTHING = msgspec.Raw()
+
+_TEXT = str | int | None
+_NUMBER = float | None
+_Field = tuple[Any, Any]  # type, default
+_FIELDS: dict[Kind, _Field] = {
+    "text": (_TEXT, None),
+    "json": (msgspec.Raw, NOTHING),
+    "error": (str | int | bool | None, None),
+    "reward": (bool | float | None, None),
+    "number": (_NUMBER, None),
+    "amount": (_NUMBER, None),
+    "count": (_NUMBER, None),
+}
+#: By table, the fields for which contracts/message.py has rules of its own, as far as messages with them are usual. Of
+#: agent.metrics none are: any field may be a measurement.
+_OWN_RULES: dict[str, dict[str, _Field]] = {
+    "actions": {
+        "tool": (_TEXT, None),
+        "name": (_TEXT, None),
+        "success": (bool | float | str | None, None),
+        "result": (msgspec.Raw, NOTHING),
+    },
+    "thoughts": {},
+    "learning": {
+        "tool": (_TEXT, None),
+        "name": (_TEXT, None),
+        "total_events": (_NUMBER, None),
+        "success_rate": (_NUMBER, None),
+        "avg_reward": (_NUMBER, None),
+        "learning_trend": (_TEXT, None),
+        "data": (None, None),  # holds a progress report, whose figures come first
+    },
+    "events": {},
+}
+_REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Usual(msgspec.Struct, gc=False):
-    """What any message may have. gc=False: they refer to nothing that could refer back."""
+    """The fields of any message; a table's struct adds those of its columns.
 
-    type: _Text = None
-    agent_id: _TextOrInt = None
-    session_id: _TextOrInt = None
-    event_id: _TextOrInt = None
-    timestamp: float | str | None = None
-    ts: float | str | None = None
-    container: _Text = None
-    hostname: _Text = None
+    gc=False: the structs refer to nothing that could refer back.
+    """
+
+    type: _TEXT = None
+    agent_id: _TEXT = None
+    session_id: _TEXT = None
+    event_id: _TEXT = None
+    timestamp: int | float | str | None = None  # a double does not hold nanoseconds
+    ts: int | float | str | None = None
+    container: _TEXT = None
+    hostname: _TEXT = None
     event: None = None  # an envelope is not usual
 
 
-class Action(Usual, gc=False):
-    tool: _Text = None
-    name: _Text = None
-    action: _Text = None
-    success: bool | None = None
-    reward: _Number = None
-    duration_ms: _Number = None
-    result: msgspec.Raw = NOTHING
-    error: _Text = None
-    reasoning: _Text = None
-    context: msgspec.Raw = NOTHING
-    action_id: _TextOrInt = None
-    span_id: _TextOrInt = None
-    input_tokens: _Number = None
-    output_tokens: _Number = None
-    cost_usd: _Number = None
+def _struct(table: str) -> type[msgspec.Struct]:
+    columns = MESSAGE_TABLES[table].columns
+    fields = {column.name: _FIELDS[column.kind] for column in columns if column.kind} | _OWN_RULES[table]
+    return msgspec.defstruct(table, [(name, *field) for name, field in fields.items()], bases=(Usual,), gc=False)
 
 
-class Thought(Usual, gc=False):
-    thought: _Text = None
-    context: msgspec.Raw = NOTHING
-    confidence: _Number = None
-    thought_id: _TextOrInt = None
-
-
-class Learning(Usual, gc=False):
-    tool: _Text = None
-    name: _Text = None
-    reward: _Number = None
-    total_events: _Number = None
-    success_rate: _Number = None
-    avg_reward: _Number = None
-    learning_trend: _Text = None
-    data: None = None  # a report that lies in it is not usual
-
-
-#: By table; of agent.metrics any field may be a measurement.
-_DECODERS = {
-    table: msgspec.json.Decoder(shape)
-    for table, shape in {"actions": Action, "thoughts": Thought, "learning": Learning, "events": Usual}.items()
-}
-
-
-def _one_of(characters: str) -> Any:
-    return np.isin(np.arange(256, dtype=np.uint8), np.frombuffer(characters.encode(), np.uint8))
-
-
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_CASE = np.uint8(0x20)  # the bit that E and e, [ and { differ in
-_DIGITS = b"0123456789"
-_ALL_ALIKE = bytes.maketrans(_DIGITS, b"0" * len(_DIGITS))
-#: Of a number that is too long (whole part, fraction and exponent), or that is beyond a double without an exponent of
-#: three digits, so many are in a row.
-_LONG_NUMBER = b"0" * min(MAX_NUMBER_LENGTH // 3, 200)
-_LOOKED_AT = 10
-#: Bytes: what numpy makes of more falls out of the caches, and from 128 KiB on glibc gives its memory back each time.
-_AT_ONCE = 100_000
-_USUAL_NUMBER = 24  # characters, at the most
-
-_IS_OF_NUMBERS, _IS_BEFORE_NUMBERS, _IS_AFTER_NUMBERS = map(_one_of, ("0123456789.-", f":,[{BLANKS}", f",]}}{BLANKS}"))
+_DECODERS = {table: msgspec.json.Decoder(_struct(table)) for table in _OWN_RULES}
 
 Mask = Any  # an array of numpy's, of bool
 
+_OPENING = np.uint8(ord("{"))
+_CASE = np.uint8(ord("{") ^ ord("["))  # the one bit in which these differ
+
 
 def usual(values: pa.BinaryArray, table: str, limits: Limits) -> tuple[Mask, list[Any]]:
-    """Which of a table's messages are usual, and these, decoded."""
+    """Mask of a table's messages that are usual, and these as structs, in the same order."""
     decoder = _DECODERS.get(table)
     if decoder is None or not len(values):
         return np.zeros(len(values), bool), []
-    plain = np.concatenate([_plain(piece, limits) for piece in _pieces(values)])
-    told = values.to_pylist()
-    if plain.all():
+    within = _within_limits(values, limits)
+    contents = values.to_pylist()
+    if within.all():
         try:
-            return plain, list(map(decoder.decode, told))
-        except _UNREADABLE:
+            return within, list(map(decoder.decode, contents))
+        except _REFUSED:
             pass
-    found = [_decoded(decoder.decode, value) if is_plain else None for value, is_plain in zip(told, plain, strict=True)]
-    return np.array([message is not None for message in found], bool), [m for m in found if m is not None]
+    structs = [_decoded(decoder.decode, value) if ok else None for value, ok in zip(contents, within, strict=True)]
+    return np.array([struct is not None for struct in structs], bool), [s for s in structs if s is not None]
 
 
-def _decoded(decode: Callable[[bytes], Usual], value: bytes) -> Usual | None:
+def _decoded(decode: Callable[[bytes], Any], value: bytes) -> Any:
+    """The message's struct; None where it is not usual."""
     try:
         return decode(value)
-    except _UNREADABLE:
+    except _REFUSED:
         return None
 
 
-def _pieces(values: pa.BinaryArray) -> Iterator[pa.BinaryArray]:
-    """Of some _AT_ONCE bytes each, and one message more."""
-    ends = _ends(values)
-    cuts = np.searchsorted(ends, np.arange(ends[0], ends[-1], _AT_ONCE))
-    for first, last in pairwise(np.unique([0, *cuts, len(values)]).tolist()):
-        yield values.slice(first, last - first)
+def _within_limits(values: pa.BinaryArray, limits: Limits) -> Mask:
+    """Mask of messages that are UTF-8 and surely within the limits of size and depth: none is deeper than it has brackets."""
+    _, offsets, data = values.buffers()
+    ends = np.frombuffer(offsets, np.int32)[values.offset : values.offset + len(values) + 1]
+    text = np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]]
+    brackets = np.diff(np.searchsorted(np.flatnonzero((text | _CASE) == _OPENING), ends - ends[0]))
+    within: Mask = (np.diff(ends) <= limits.max_bytes) & (brackets <= limits.max_depth)
+    within &= values.is_valid().to_numpy(zero_copy_only=False)
+    return within if _are_utf8(values) else within & np.array([_is_utf8(value) for value in values.to_pylist()])
 
 
-def _ends(values: pa.BinaryArray) -> Any:
-    """Where messages begin and end in the buffer of all."""
-    return np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + len(values) + 1]
-
-
-def _plain(values: pa.BinaryArray, limits: Limits) -> Mask:
-    """Where the limits need no second look; looked at all at once, which takes a fraction of one by one."""
-    ends = _ends(values)
-    text = np.frombuffer(values.buffers()[2], np.uint8)[ends[0] : ends[-1]]
-    ends = ends - ends[0]
-    lengths = np.diff(ends)
-    lower = text | _CASE
-    brackets = np.flatnonzero(lower == ord("{"))
-    depths = np.diff(np.searchsorted(brackets, ends))  # at the most
-    plain: Mask = (lengths > 0) & (lengths <= min(limits.max_bytes, MAX_NAME_LENGTH)) & (depths <= limits.max_depth)
-    if values.null_count:
-        plain &= values.is_valid().to_numpy(zero_copy_only=False)
-    if not _are_utf8(values):
-        plain &= np.array([_is_utf8(value) for value in values.to_pylist()], bool)
-    # Of so many digits in a row, this many of the bytes that are looked at are digits, in a row.
-    looked_at = _are_digits(text[:: len(_LONG_NUMBER) // _LOOKED_AT])
-    if b"\1" * _LOOKED_AT in looked_at.tobytes():
-        plain &= np.array([_LONG_NUMBER not in (v or b"").translate(_ALL_ALIKE) for v in values.to_pylist()])
-    for odd in (_huge_exponents(text, lower), _minus_zeros(text)):
-        plain[np.searchsorted(ends, odd, "right") - 1] = False
-    return plain
-
-
-def _huge_exponents(text: Any, lower: Any) -> Any:
-    """Where numbers have exponents of three digits and more, not negative: what is beyond a double is among them.
-
-    In JSON that is stored as text contracts/'s reader writes these, and whole zeros with a minus, in its own way.
-    """
-    at = 1 + np.flatnonzero((lower[1:-4] == ord("e")) & _are_digits(text[:-5]))
-    digits = at + 1 + (text[at + 1] == ord("+"))
-    at = at[_are_digits(text[digits]) & _are_digits(text[digits + 1]) & _are_digits(text[digits + 2])]
-    return at[_are_numbers_before(text, at)]
-
-
-def _minus_zeros(text: Any) -> Any:
-    """Where a whole number is -0."""
-    at = np.flatnonzero((text[:-2] == ord("-")) & (text[1:-1] == ord("0")))
-    return at[_IS_AFTER_NUMBERS[text[at + 2]]]
-
-
-def _are_numbers_before(text: Any, at: Any) -> Mask:
-    """Whether a number may begin before these positions, not a name or an id; what is longer than usual may."""
-    for _ in range(_USUAL_NUMBER if len(at) else 0):
-        at = at - _IS_OF_NUMBERS[text[at - 1]]
-    return _IS_BEFORE_NUMBERS[text[at - 1]] | _IS_OF_NUMBERS[text[at - 1]]
-
-
-def _are_digits(text: Any) -> Mask:
-    return (text - np.uint8(ord("0"))) < len(_DIGITS)
-
-
-def _are_utf8(values: pa.Array) -> bool:
+def _are_utf8(values: pa.BinaryArray) -> bool:
     try:
         values.cast(pa.string())
     except pa.ArrowInvalid:

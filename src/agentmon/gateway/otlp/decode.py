@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +14,13 @@ from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from agentmon.gateway.otlp.mend import Mended, json_request, protobuf_request
+
 #: A request unpacked is at most so long; exporters send a few hundred spans.
 MAX_BYTES = 64 * 1024 * 1024
 _IDS = ("traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id")
+#: Python reads no whole number of over 4,300 digits; none of OTLP has over 20.
+_LONGEST_INTEGER = 400
 
 
 class UnreadableError(Exception):
@@ -30,7 +33,10 @@ class TooLargeError(UnreadableError):
 
 @dataclass
 class Item:
-    """A span or a log record. Times are epoch seconds; `raw` is all of it as OTLP's own JSON."""
+    """A span or a log record. Times are epoch seconds; `raw` is all of it as OTLP's own JSON.
+
+    failed, fine: the span's status, where it has one.
+    """
 
     name: str
     start: float | None
@@ -41,10 +47,41 @@ class Item:
     span_id: str = ""
     parent_id: str = ""
     failed: bool = False
+    fine: bool = False
     message: str = ""
     body: Any = None
     events: list[tuple[str, float | None, dict[str, Any]]] = field(default_factory=list)
     raw: dict[str, Any] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    #: Names of attributes that a field of the message holds.
+    taken: set[str] = field(default_factory=set)
+
+    def take(self, *names: str, read: Callable[[Any], Any] = lambda value: value) -> Any:
+        """The first of these attributes that has a value; `read` makes None of what is of no use."""
+        for name in names:
+            value = self.attributes.get(name)
+            if value is None or value == "" or (value := read(value)) is None:
+                continue
+            self.taken.add(name)
+            return value
+        return None
+
+    def remainder(self) -> dict[str, Any]:
+        """All of it but ids and attributes that were taken, as OTLP's JSON; attributes as name → value."""
+        whole = {name: value for name, value in self.raw.items() if name not in ("attributes", "traceId", "spanId")}
+        attributes = {name: value for name, value in self.attributes.items() if name not in self.taken}
+        return whole | {"attributes": attributes, "resource": self.resource}
+
+
+@dataclass
+class Request:
+    """What a request holds, and what was wrong with it."""
+
+    items: list[Item]
+    #: Spans and records that can't be read: the reason, and the value as it came.
+    refused: list[tuple[str, Any]] = field(default_factory=list)
+    #: What was replaced or left out, with the reason; of an item these are its problems too.
+    problems: list[str] = field(default_factory=list)
 
 
 def unpack(body: bytes, encoding: str) -> bytes:
@@ -56,60 +93,112 @@ def unpack(body: bytes, encoding: str) -> bytes:
         try:
             data = unzip.decompress(body, MAX_BYTES + 1)
         except zlib.error as error:
-            raise UnreadableError(f"the body is no {encoding}: {error}") from error
+            raise UnreadableError(f"The body is not {encoding}, as its content-encoding says.") from error
         if len(data) <= MAX_BYTES and not unzip.eof:
-            raise UnreadableError(f"the body's {encoding} is cut off")
+            raise UnreadableError(f"The body's {encoding} is cut off.")
     else:
-        raise UnreadableError(f"content-encoding {encoding} is not understood: gzip is")
+        raise UnreadableError(f"Content-encoding {encoding} is not understood: gzip is.")
     if len(data) > MAX_BYTES:
         raise TooLargeError(f"more than {MAX_BYTES} bytes: export in smaller batches")
     return data
 
 
-def spans(data: bytes, *, as_json: bool) -> list[Item]:
+def spans(data: bytes, *, as_json: bool) -> Request:
     """The spans of an ExportTraceServiceRequest. Raises UnreadableError."""
-    request = _read(ExportTraceServiceRequest(), data, as_json)
-    return [
+    request, mended = _read(ExportTraceServiceRequest, data, as_json)
+    items = [
         _span(span, _attributes(group.resource.attributes), _origin(group, scope))
         for group in request.resource_spans
         for scope in group.scope_spans
         for span in scope.spans
     ]
+    return _request(items, mended)
 
 
-def logs(data: bytes, *, as_json: bool) -> list[Item]:
+def logs(data: bytes, *, as_json: bool) -> Request:
     """The records of an ExportLogsServiceRequest. Raises UnreadableError."""
-    request = _read(ExportLogsServiceRequest(), data, as_json)
-    return [
+    request, mended = _read(ExportLogsServiceRequest, data, as_json)
+    items = [
         _record(record, _attributes(group.resource.attributes), _origin(group, scope))
         for group in request.resource_logs
         for scope in group.scope_logs
         for record in scope.log_records
     ]
+    return _request(items, mended)
 
 
-def _read(request: Any, data: bytes, as_json: bool) -> Any:
+def _request(items: list[Item], mended: Mended) -> Request:
+    for item, problems in zip(items, mended.items, strict=False):  # none where nothing had to be mended
+        item.problems = problems
+    return Request(items, mended.refused, mended.others + [one for problems in mended.items for one in problems])
+
+
+def _read(kind: Callable[[], Any], data: bytes, as_json: bool) -> tuple[Any, Mended]:
+    """The request, at first as protobuf's own readers have it, which take all or nothing."""
+    return _read_json(kind, data) if as_json else _read_protobuf(kind, data)
+
+
+def _read_protobuf(kind: Callable[[], Any], data: bytes) -> tuple[Any, Mended]:
+    request, mended = kind(), Mended()
     try:
-        if as_json:
-            return ParseDict(_with_bytes(json.loads(data)), request, ignore_unknown_fields=True)
         request.ParseFromString(data)
-    except (DecodeError, ParseError, ValueError, RecursionError, TypeError, AttributeError) as error:
-        raise UnreadableError(f"the body is no {type(request).__name__}: {error}") from error
-    return request
+    except DecodeError:
+        request = kind()
+        try:
+            request.ParseFromString(protobuf_request(data, request.DESCRIPTOR, mended))
+        except (DecodeError, ValueError) as error:
+            raise UnreadableError(f"The body is no OTLP request in protobuf: it {_reason(error)}.") from error
+    return request, mended
+
+
+def _read_json(kind: Callable[[], Any], data: bytes) -> tuple[Any, Mended]:
+    mended = Mended()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("utf-8-sig", "replace")
+        mended.others.append("bytes of the body that are no UTF-8 were replaced")
+    try:
+        tree = json.loads(text, parse_int=_integer)
+    except RecursionError as error:
+        raise UnreadableError("The body is no OTLP request in JSON: it is nested too deep.") from error
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise UnreadableError(f"The body is no OTLP request: it is not JSON ({place}).") from error
+    if not isinstance(tree, dict):
+        raise UnreadableError("The body is no OTLP request: it is JSON, but not an object.")
+    request = kind()
+    for group in request.DESCRIPTOR.fields:
+        if not isinstance(tree.get(group.json_name, tree.get(group.name)), (list, type(None))):
+            raise UnreadableError(f"The body is no OTLP request: {group.json_name} is not a list.")
+    try:
+        return ParseDict(_with_bytes(tree), request, ignore_unknown_fields=True), mended
+    except Exception:  # noqa: BLE001 - of hostile values protobuf raises OverflowError and SystemError too
+        request = kind()  # now value by value
+    try:
+        good = json_request(tree, request.DESCRIPTOR, mended)
+        return ParseDict(good, request, ignore_unknown_fields=True), mended
+    except (ParseError, ValueError) as error:
+        raise UnreadableError(f"The body is no OTLP request in JSON: it {_reason(error)}.") from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ValueError) else "can't be read"
+
+
+def _integer(digits: str) -> int | str:
+    return int(digits) if len(digits) < _LONGEST_INTEGER else digits
 
 
 def _with_bytes(value: Any) -> Any:
-    """OTLP's JSON has ids in hexadecimal, where protobuf's own has bytes in base64."""
+    """OTLP's JSON has ids in hexadecimal, where protobuf's own has bytes in base64. Raises ValueError."""
     if isinstance(value, dict):
         return {k: _base64(v) if k in _IDS and isinstance(v, str) else _with_bytes(v) for k, v in value.items()}
     return [_with_bytes(v) for v in value] if isinstance(value, list) else value
 
 
 def _base64(text: str) -> str:
-    try:
-        return base64.b64encode(bytes.fromhex(text)).decode()
-    except (ValueError, binascii.Error):
-        return text
+    return base64.b64encode(bytes.fromhex(text)).decode()
 
 
 def _span(span: Any, resource: dict[str, Any], origin: dict[str, Any]) -> Item:
@@ -123,6 +212,7 @@ def _span(span: Any, resource: dict[str, Any], origin: dict[str, Any]) -> Item:
         span_id=span.span_id.hex(),
         parent_id=span.parent_span_id.hex(),
         failed=span.status.code == 2,
+        fine=span.status.code == 1,
         message=span.status.message,
         events=[(e.name, _seconds(e.time_unix_nano), _attributes(e.attributes)) for e in span.events],
         raw={**_raw(span), **origin},

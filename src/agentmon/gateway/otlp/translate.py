@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from agentmon.contracts.topics import ACTIONS, LEARNING, METRICS, THOUGHTS
 from agentmon.contracts.values import number, truth, whole
-from agentmon.gateway.otlp.decode import Item, descend
+from agentmon.gateway.otlp.decode import Item, Request, descend
+from agentmon.publish.usage import count, with_cached
 
 #: Where spans and records go that nobody here knows.
 OTEL = "agent.otel"
@@ -23,6 +24,15 @@ _MODEL_CALLS = ("chat", "text_completion", "generate_content")
 _RUNS = ("invoke_agent", "create_agent", "invoke_workflow")
 _INFERENCE = {"TOOL": "call", "RETRIEVER": "retrieve", "EMBEDDING": "embed", "RERANKER": "rerank"}
 _LABELS = {"pass": 1.0, "passed": 1.0, "true": 1.0, "fail": 0.0, "failed": 0.0, "false": 0.0}
+#: A year: what is said to take longer began on a clock that was not set.
+_LONGEST_MS = 366 * 86_400_000.0
+#: Where a tool's output may be.
+_RESULTS = ("gen_ai.tool.call.result", "output.value")
+#: gen_ai.tool.status, as frameworks write it.
+_ILL = ("error", "failed", "failure")
+_WELL = ("success", "ok", "completed")
+#: Codex: kinds of events of a stream that failed.
+_STREAM_FAILURES = ("response.failed", "response.error", "error")
 
 
 class Outgoing(NamedTuple):
@@ -32,30 +42,49 @@ class Outgoing(NamedTuple):
     message: dict[str, Any]
 
 
-def from_spans(items: list[Item]) -> list[Outgoing]:
-    """Messages of spans, in their order."""
-    return [one for item, ancestors in descend(items) for one in _told(item, ancestors, _of_span(item))]
+def from_spans(request: Request) -> list[Outgoing]:
+    """Messages of spans, in their order, then those of spans that can't be read."""
+    return [one for item, ancestors in descend(request.items) for one in _told(item, ancestors, _of_span(item))] + [
+        _refused(*pair) for pair in request.refused
+    ]
 
 
-def from_logs(items: list[Item]) -> list[Outgoing]:
-    """Messages of log records, in their order."""
-    return [one for item in items for one in _told(item, [], _of_record(item))]
+def from_logs(request: Request) -> list[Outgoing]:
+    """Messages of log records, in their order, then those of records that can't be read."""
+    return [one for item in request.items for one in _told(item, [], _of_record(item))] + [
+        _refused(*pair) for pair in request.refused
+    ]
+
+
+def _refused(reason: str, value: Any) -> Outgoing:
+    identity = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+    message = {"type": "otel_refused", "agent_id": "unknown", "reason": reason, "value": value}
+    return Outgoing(OTEL, message | {"event_id": f"{identity}-0"})
 
 
 def _told(item: Item, ancestors: list[Item], messages: Iterable[Outgoing]) -> Iterator[Outgoing]:
     """With who, when and which: a span always gives the same event_ids, however often it is exported."""
     family = [item, *ancestors]
     identity = f"{item.trace_id}-{item.span_id}" if item.span_id and item.raw.get("name") else _digest(item)
-    for count, (topic, message) in enumerate(messages):
+    made = list(messages) or [_as_it_came(item)]
+    is_whole = any(topic == OTEL for topic, _ in made)
+    for place, (topic, message) in enumerate(made):
         told = {
             "timestamp": item.end or item.start,
             "agent_id": _agent(family),
             "session_id": _session(family),
             "trace_id": item.trace_id or None,
             **message,
-            "event_id": f"{identity}-{count}",
+            "event_id": f"{identity}-{place}",
+            "problems": item.problems or None,
         }
+        if place == 0 and not is_whole:
+            told["context"] = {**told.get("context", {}), "otlp": item.remainder()}
         yield Outgoing(topic, {name: value for name, value in told.items() if value is not None})
+
+
+def _as_it_came(item: Item) -> Outgoing:
+    return Outgoing(OTEL, {"type": "otel_span" if item.raw.get("name") else "otel_log", **item.raw})
 
 
 def _of_span(item: Item) -> Iterator[Outgoing]:
@@ -90,59 +119,95 @@ def _of_record(item: Item) -> Iterator[Outgoing]:
         yield found
     elif item.name == "gen_ai.client.inference.operation.details":
         yield from _reasoning(item)
+        yield Outgoing(OTEL, {"type": "otel_log", **item.raw})  # the call itself is a span
     else:
         yield Outgoing(OTEL, {"type": "otel_log", **item.raw})
 
 
 def _tool_call(item: Item, action: str) -> dict[str, Any]:
-    get = item.attributes.get
-    error = _error(item)
-    arguments = _opened(_first(get("gen_ai.tool.call.arguments"), get("tool.parameters"), get("input.value")))
-    return {
-        "type": "agent_action",
-        "tool": _first(get("gen_ai.tool.name"), get("tool.name"), item.name),
-        "action": action,
-        "success": error is None,
-        "error": error,
-        "result": _first(get("gen_ai.tool.call.result"), get("output.value")),
-        "duration_ms": _duration(item),
-        "context": {
-            "arguments": arguments,
-            **_some(call_id=get("gen_ai.tool.call.id"), tool_type=get("gen_ai.tool.type")),
-        },
-        "span_id": item.span_id,
-    }
-
-
-def _model_call(item: Item, action: str) -> dict[str, Any]:
-    get = item.attributes.get
+    take = item.take
     error = _error(item)
     return {
         "type": "agent_action",
-        "tool": _first(get("gen_ai.response.model"), get("gen_ai.request.model"), get("llm.model_name"), item.name),
+        "tool": _first(take("gen_ai.tool.name", "tool.name"), item.name),
         "action": action,
         "success": error is None,
         "error": error,
+        "result": take(*_RESULTS),
         "duration_ms": _duration(item),
-        "input_tokens": whole(_first(get("gen_ai.usage.input_tokens"), get("llm.token_count.prompt"))),
-        "output_tokens": whole(_first(get("gen_ai.usage.output_tokens"), get("llm.token_count.completion"))),
-        "cost_usd": number(get("llm.cost.total")),
-        "result": _first(_spoken(item), get("output.value")),
         "context": _some(
-            provider=_first(get("gen_ai.provider.name"), get("gen_ai.system"), get("llm.provider")),
-            cached_tokens=whole(get("gen_ai.usage.cache_read.input_tokens")),
-            reasoning_tokens=whole(get("gen_ai.usage.reasoning.output_tokens")),
+            arguments=take("gen_ai.tool.call.arguments", "tool.parameters", "input.value", read=_opened),
+            call_id=take("gen_ai.tool.call.id"),
+            tool_type=take("gen_ai.tool.type"),
         ),
         "span_id": item.span_id,
     }
 
 
+def _model_call(item: Item, action: str) -> dict[str, Any]:
+    take = item.take
+    error = _error(item)
+    return {
+        "type": "agent_action",
+        "tool": _first(take("gen_ai.response.model", "gen_ai.request.model", "llm.model_name"), item.name),
+        "action": action,
+        "success": error is None,
+        "error": error,
+        "duration_ms": _duration(item),
+        **_tokens(item),
+        "cost_usd": take("llm.cost.total", read=number),
+        "result": _first(_spoken(item), take("output.value")),
+        "context": _some(
+            provider=take("gen_ai.provider.name", "gen_ai.system", "llm.provider"),
+        ),
+        "span_id": item.span_id,
+    }
+
+
+def _tokens(item: Item) -> dict[str, int | None]:
+    take = item.take
+    read = take(
+        "gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens",
+        "llm.token_count.prompt_details.cache_read", read=count,
+    )  # fmt: skip
+    written = take(
+        "gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens",
+        "llm.token_count.prompt_details.cache_write", read=count,
+    )  # fmt: skip
+    total = take("gen_ai.usage.input_tokens", "llm.token_count.prompt", read=count)
+    return {
+        "input_tokens": with_cached(total, read, written),
+        "output_tokens": take("gen_ai.usage.output_tokens", "llm.token_count.completion", read=count),
+        "cache_read_tokens": read,
+        "cache_write_tokens": written,
+        "reasoning_tokens": take(
+            "gen_ai.usage.reasoning.output_tokens", "llm.token_count.completion_details.reasoning", read=count
+        ),
+    }
+
+
+def _product_tokens(item: Item, is_codex: bool) -> dict[str, int | None]:
+    """Claude Code's input tokens are those that no cache had; Codex's are all of them."""
+    take = item.take
+    read = take("cache_read_tokens", "cached_token_count", read=count)
+    written = take("cache_creation_tokens", read=count)
+    total = take("input_tokens", "input_token_count", read=count)
+    if not is_codex and not (total is None and read is None and written is None):
+        total = (total or 0) + (read or 0) + (written or 0)
+    return {
+        "input_tokens": total,
+        "output_tokens": take("output_tokens", "output_token_count", read=count),
+        "cache_read_tokens": read,
+        "cache_write_tokens": written,
+        "reasoning_tokens": take("reasoning_token_count", read=count),
+    }
+
+
 def _run(item: Item) -> dict[str, Any]:
-    get = item.attributes.get
     return _some(
         run_duration_ms=_duration(item),
-        run_input_tokens=whole(get("gen_ai.usage.input_tokens")),
-        run_output_tokens=whole(get("gen_ai.usage.output_tokens")),
+        run_input_tokens=item.take("gen_ai.usage.input_tokens", read=count),
+        run_output_tokens=item.take("gen_ai.usage.output_tokens", read=count),
         run_failed=1.0 if _error(item) else 0.0,
     )
 
@@ -156,7 +221,7 @@ def _parts(item: Item) -> Iterator[dict[str, Any]]:
         messages = _opened(place.get("gen_ai.output.messages"))
         for message in messages if isinstance(messages, list) else []:
             parts = message.get("parts") if isinstance(message, dict) else None
-            yield from (part for part in parts or [] if isinstance(part, dict))
+            yield from (part for part in parts if isinstance(part, dict)) if isinstance(parts, list) else ()
 
 
 def _reasoning(item: Item) -> Iterator[Outgoing]:
@@ -188,59 +253,66 @@ def _evaluation(name: str, moment: float | None, attributes: dict[str, Any]) -> 
 
 
 def _product_tool(item: Item) -> Outgoing:
-    get = item.attributes.get
-    success, error = truth(get("success")), _first(get("error"), get("error.message"), get("error_type"))
+    take = item.take
+    success = take("success", read=truth)
+    error = None if success is True else take("error", "error.message", "error_type")
+    result = take("output", "tool_result")
+    if success is False and error is None:
+        error = _first(result, "failed")
     told = {
         "type": "agent_action",
-        "tool": _first(get("tool_name"), "unknown"),
+        "tool": take("tool_name") or "unknown",
         "action": "call",
         "success": success,
-        "error": error if success is not True else None,
-        "duration_ms": number(get("duration_ms")),
-        "result": _first(get("output"), get("tool_result")),
-        "context": {
-            "arguments": _opened(_first(get("tool_parameters"), get("tool_input"), get("arguments"))),
-            **_some(call_id=_first(get("tool_use_id"), get("call_id")), prompt_id=get("prompt.id")),
-        },
+        "error": error,
+        "duration_ms": take("duration_ms", read=_milliseconds),
+        "result": result,
+        "context": _some(
+            arguments=take("tool_parameters", "tool_input", "arguments", read=_opened),
+            call_id=take("tool_use_id", "call_id"),
+            prompt_id=take("prompt.id"),
+        ),
     }
     return Outgoing(ACTIONS, told)
 
 
 def _product_model(item: Item) -> Outgoing | None:
-    get = item.attributes.get
-    error = _first(get("error"), get("error.message"))
+    get, take = item.attributes.get, item.take
+    error = _first(take("error", "error.message"), _http_failure(item))
+    if error is None and item.name.endswith("api_error"):
+        error = "api_error"
+    elif error is None and get("event.kind") in _STREAM_FAILURES:
+        error = get("event.kind")
     is_codex = item.name.startswith("codex.")
-    if is_codex and item.name.endswith("sse_event") and get("input_token_count") is None:
+    if is_codex and item.name.endswith("sse_event") and error is None and get("input_token_count") is None:
         return None  # one of the many events of a stream
     if is_codex and item.name.endswith("api_request") and error is None:
         return None  # its end, with the tokens, comes as sse_event
     told = {
         "type": "agent_action",
-        "tool": _first(get("model"), "model"),
+        "tool": take("model") or "model",
         "action": "chat",
         "success": error is None,
         "error": error,
-        "duration_ms": number(get("duration_ms")),
-        "input_tokens": whole(_first(get("input_tokens"), get("input_token_count"))),
-        "output_tokens": whole(_first(get("output_tokens"), get("output_token_count"))),
-        "cost_usd": number(get("cost_usd")),
+        "duration_ms": take("duration_ms", read=_milliseconds),
+        **_product_tokens(item, is_codex),
+        "cost_usd": take("cost_usd", read=number),
         "context": _some(
-            cached_tokens=whole(_first(get("cache_read_tokens"), get("cached_token_count"))),
-            status_code=_first(get("status_code"), get("http.response.status_code")),
-            attempt=get("attempt"),
-            prompt_id=get("prompt.id"),
+            status_code=take("status_code", "http.response.status_code"),
+            attempt=take("attempt"),
+            prompt_id=take("prompt.id"),
         ),
     }
     return Outgoing(ACTIONS, told)
 
 
 def _product_prompt(item: Item) -> Outgoing:
-    get = item.attributes.get
-    return Outgoing(TASKS, {"type": "user_prompt", "prompt": get("prompt"), "length": whole(get("prompt_length"))})
+    length = item.take("prompt_length", read=whole)
+    return Outgoing(TASKS, {"type": "user_prompt", "prompt": item.take("prompt"), "length": length})
 
 
 def _product_answer(item: Item) -> Outgoing | None:
-    text = _first(item.attributes.get("response"), item.attributes.get("text"))
+    text = item.take("response", "text")
     return Outgoing(THOUGHTS, {"type": "agent_thought", "thought": text}) if text else None
 
 
@@ -277,19 +349,67 @@ def _session(family: list[Item]) -> str | None:
 
 
 def _error(item: Item) -> str | None:
-    kind = item.attributes.get("error.type")
-    for name, _, attributes in item.events:
-        if name == "exception":
-            return f"{attributes.get('exception.type') or kind}: {attributes.get('exception.message', '')}"
-    if kind or item.failed:
-        return ": ".join(str(part) for part in (kind, item.message) if part) or "error"
-    return None
+    """Why it failed, the best text there is; None where nothing says that it did.
+
+    A tool's own word counts more than the span's status, since frameworks catch what a tool raises. Where the status
+    is OK, an exception among the events was handled.
+    """
+    kind, status = item.attributes.get("error.type"), str(item.attributes.get("gen_ai.tool.status", "")).lower()
+    exceptions = [
+        attributes
+        for name, _, attributes in item.events
+        if name == "exception" and truth(attributes.get("exception.escaped")) is not False
+    ]
+    output = _opened(_first(*(item.attributes.get(name) for name in _RESULTS)))
+    is_refused = isinstance(output, dict) and truth(output.get("isError")) is True  # MCP
+    code = _http_failure(item)
+    is_well = item.fine or status in _WELL
+    if not (kind or item.failed or status in _ILL or is_refused or (not is_well and (exceptions or code))):
+        return None
+    last = exceptions[-1] if exceptions else {}
+    text = _first(
+        last.get("exception.message"),
+        item.message,
+        *(item.attributes.get(name) for name in ("error.message", "exception.message")),
+        _texts(output) if is_refused or status in _ILL else None,
+        *(attributes.get("message") for name, _, attributes in item.events if name == "gen_ai.choice"),
+        code if kind is None else None,
+    )
+    kind = _first(last.get("exception.type"), kind)
+    return ": ".join(str(part) for part in (kind, text) if part is not None) or "error"
+
+
+def _texts(output: Any) -> str | None:
+    """What a tool's output says: the texts of an MCP result, else all of it."""
+    parts = output.get("content") if isinstance(output, dict) else None
+    texts = (
+        [str(part["text"]) for part in parts if isinstance(part, dict) and part.get("text")]
+        if isinstance(parts, list)
+        else []
+    )
+    if texts or output is None:
+        return "\n".join(texts) or None
+    return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
+
+
+def _http_failure(item: Item) -> str | None:
+    """HTTP's status as a text, where it is one of failure."""
+    names = ("http.response.status_code", "http.status_code", "status_code")
+    code = next((code for name in names if (code := whole(item.attributes.get(name))) is not None), 0)
+    return f"HTTP {code}" if 400 <= code < 600 else None
 
 
 def _duration(item: Item) -> float | None:
+    """Milliseconds; None where a clock was not set, or set back, meanwhile."""
     if item.start is None or item.end is None:
         return None
-    return round((item.end - item.start) * 1000, 3)
+    return _milliseconds((item.end - item.start) * 1000)
+
+
+def _milliseconds(value: Any) -> float | None:
+    """A duration that can be; neither a negative one nor one that counts from 1970."""
+    duration = number(value)
+    return round(duration, 3) if duration is not None and 0 <= duration <= _LONGEST_MS else None
 
 
 def _digest(item: Item) -> str:

@@ -1,6 +1,6 @@
 -- What most figures are made of, added up as the files are read: an open day lies in many, of many rows. And of each
 -- agent's durations the buckets of the quantiles $p50 and $p95, as in measures.py, with each of its tools.
--- acted_lately, learned_lately: rewards of windows since $lately.
+-- acted_in, learned_in: when the windows of the newest $kept rows with a reward begin.
 CREATE TEMP TABLE partials AS
 WITH opened AS {materialized} (
     SELECT
@@ -21,9 +21,8 @@ sums AS (
         max(last_event_time) AS last_event_time,
         arg_max(last_memory_bytes, last_memory_bytes.event_time) FILTER (last_memory_bytes IS NOT NULL) AS last_memory_bytes,
         arg_max(last_cpu_percent, last_cpu_percent.event_time) FILTER (last_cpu_percent IS NOT NULL) AS last_cpu_percent,
-        min(window_start) AS first_window_start,
-        sum(action_reward_count) FILTER (window_start >= $lately)::BIGINT AS acted_lately,
-        sum(learning_reward_count) FILTER (window_start >= $lately)::BIGINT AS learned_lately
+        max(window_start, $kept) FILTER (action_reward_count > 0) AS acted_in,
+        max(window_start, $kept) FILTER (learning_reward_count > 0) AS learned_in
     FROM opened
     GROUP BY agent_id, tool
 ),
@@ -42,8 +41,8 @@ seen AS (
 quantiles AS (
     SELECT
         agent_id,
-        min(bucket) FILTER (seen > $p50 * (total - 1)) AS p50_bucket,
-        min(bucket) FILTER (seen > $p95 * (total - 1)) AS p95_bucket
+        min(bucket) FILTER (seen >= $p50 * total) AS p50_bucket,
+        min(bucket) FILTER (seen >= $p95 * total) AS p95_bucket
     FROM seen
     GROUP BY agent_id
 )

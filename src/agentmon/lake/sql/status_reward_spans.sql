@@ -1,17 +1,16 @@
--- For each agent the time (since, until) within which its newest $kept rewards of either kind lie, where it has any.
-SELECT
-    CASE
-        WHEN (acted = 0 OR acted_lately >= $kept) AND (learned = 0 OR learned_lately >= $kept) THEN $lately
-        ELSE first_window_start
-    END AS since,
-    last_event_time AS until
-FROM (
-    SELECT
-        agent_id,
-        sum(action_reward_count) AS acted, sum(learning_reward_count) AS learned,
-        coalesce(sum(acted_lately), 0) AS acted_lately, coalesce(sum(learned_lately), 0) AS learned_lately,
-        min(first_window_start) AS first_window_start, max(last_event_time) AS last_event_time
-    FROM partials
-    GROUP BY agent_id
+-- For each agent and kind of reward the time (since, until) within which its newest $kept rewards lie, where it has any.
+-- A row has a reward at least, so that as many of the newest rows have as many of the newest rewards.
+CREATE TEMP TABLE reward_spans AS
+WITH kinds AS (
+    SELECT agent_id, last_event_time, false AS learned, acted_in AS windows FROM partials
+    UNION ALL
+    SELECT agent_id, last_event_time, true AS learned, learned_in AS windows FROM partials
 )
-WHERE acted > 0 OR learned > 0
+SELECT
+    agent_id,
+    learned,
+    list_min(list_reverse_sort(flatten(list(windows)))[:$kept]) AS since,
+    max(last_event_time) AS until
+FROM kinds
+WHERE windows IS NOT NULL
+GROUP BY agent_id, learned

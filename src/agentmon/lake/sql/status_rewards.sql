@@ -1,15 +1,17 @@
 -- The newest $kept rewards of each agent, oldest first: of learning, and of actions.
--- $since: no agent's newest $kept rewards, of either kind, lie in a window that ended by then.
 CREATE TEMP TABLE newest_rewards AS
 WITH kinds AS (
-    SELECT agent_id, unnest([
+    SELECT agent_id, window_end, unnest([
         {'learned': true, 'rewards': recent_learning_rewards}, {'learned': false, 'rewards': recent_action_rewards}
     ], recursive := true)
     FROM rewarded_summaries
-    WHERE window_end > $since AND agent_id IS DISTINCT FROM $left_out
+    WHERE window_end > (SELECT min(since) FROM reward_spans)
 ),
 single AS (
-    SELECT agent_id, learned, unnest(rewards) AS r FROM kinds
+    SELECT agent_id, learned, unnest(rewards) AS r
+    FROM kinds
+    JOIN reward_spans USING (agent_id, learned)
+    WHERE window_end > since
 )
 SELECT
     agent_id,
