@@ -102,6 +102,7 @@ def backlog(cluster: Cluster, own: Stack, count: int) -> dict[str, Any]:
         "events_per_s": round(count / seconds),
         **{f"{name}_us_per_event": round(taken / count * 1e6, 1) for name, taken in spent.items()},
         "beside_cores": round(beside / seconds, 2),
+        "executor_peak_mib": peak_mib(cluster),
         **times(cluster, seen, begun),
     }
 
@@ -147,6 +148,18 @@ def cpu_of(processes: Processes) -> dict[str, float]:
     machine = psutil.cpu_times()
     busy = machine.user + machine.nice + machine.system + machine.irq + machine.softirq + machine.steal
     return {**spent, "beside": busy - sum(spent.values())}
+
+
+def peak_mib(cluster: Cluster) -> dict[str, int]:
+    """The most that an executor's JVM, and that a Python process below one, has ever had in memory; Linux says so."""
+    jvms = list(cluster.executors().values())
+    workers = [process for jvm in jvms for process in jvm.children(recursive=True)]
+    return {"jvm": max(map(_peak_mib, jvms)), "python": max(map(_peak_mib, workers))}
+
+
+def _peak_mib(process: psutil.Process) -> int:
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def cpu_now(cluster: Cluster) -> dict[str, float]:

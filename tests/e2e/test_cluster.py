@@ -47,7 +47,7 @@ def cluster(tmp_path: Path, own: Stack) -> Iterator[Cluster]:
     # Files that the driver merges would be the driver's.
     started = Cluster(tmp_path, own.settings, AGENTMON_COMPACT_FILES="1000")
     yield started
-    started.stop()
+    assert started.stop() == [], "nothing is left running"
 
 
 def send(own: Stack, count: int, tag: str = "") -> None:
