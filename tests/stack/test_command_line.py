@@ -32,6 +32,11 @@ def assert_one_line(ran: subprocess.CompletedProcess[str], code: int, text: str)
     assert text in line
 
 
+def python_of(root: Path) -> list[str]:
+    """The driver's Python, which no setting for executors changes."""
+    return ["--conf", f"spark.pyspark.driver.python={root}/.venv/bin/python"]
+
+
 def fake_java(folder: Path, version: str) -> None:
     (folder / "bin").mkdir(parents=True)
     java = folder / "bin" / "java"
@@ -85,7 +90,12 @@ def submitted(root: Path, *arguments: str) -> tuple[list[str], str, str]:
 def test_spark_submit_takes_classes_from_an_archive_where_there_is_one(tmp_path: Path) -> None:
     root = tmp_path / "it is mine"
     rest, conf, options = submitted(root, "jobs/streaming/monitor.py")
-    assert rest == ["--properties-file", f"{root}/conf/spark-defaults.conf", "jobs/streaming/monitor.py"]
+    assert rest == [
+        *python_of(root),
+        "--properties-file",
+        f"{root}/conf/spark-defaults.conf",
+        "jobs/streaming/monitor.py",
+    ]
     assert not Path(conf).exists()
     assert "SharedArchiveFile" not in options
     root.joinpath(".jars/classes").mkdir(parents=True)
@@ -101,7 +111,8 @@ def test_spark_submit_has_conf_on_the_class_path_where_it_is_needed(tmp_path: Pa
     tmp_path.joinpath("conf").mkdir()
     tmp_path.joinpath("conf", others).touch()
     rest, conf, options = submitted(tmp_path, "--master", master, "jobs/streaming/monitor.py")
-    assert (rest, conf, options) == (["--master", master, "jobs/streaming/monitor.py"], f"{tmp_path}/conf", "")
+    assert rest == [*python_of(tmp_path), "--master", master, "jobs/streaming/monitor.py"]
+    assert (conf, options) == (f"{tmp_path}/conf", "")
 
 
 def test_classes_that_can_not_be_kept_are_one_line(tmp_path: Path) -> None:
