@@ -95,13 +95,13 @@ def backlog(cluster: Cluster, own: Stack, count: int) -> dict[str, Any]:
             process.resume()
     with watched(own) as seen:
         seconds = own.wait_sealed(before + count, pause_s=5) - begun
-        spent = {name: now - cpu[name] for name, now in cpu_now(cluster).items()}
+        looked, spent = time.time() - begun, since(processes, cpu, cluster)
     beside = spent.pop("beside")
     return {
         "events": count,
         "events_per_s": round(count / seconds),
         **{f"{name}_us_per_event": round(taken / count * 1e6, 1) for name, taken in spent.items()},
-        "beside_cores": round(beside / seconds, 2),
+        "beside_cores": round(beside / looked, 2),  # also after the last commit, until somebody looked
         "executor_peak_mib": peak_mib(cluster),
         **times(cluster, seen, begun),
     }
@@ -109,7 +109,8 @@ def backlog(cluster: Cluster, own: Stack, count: int) -> dict[str, Any]:
 
 def steady(cluster: Cluster, own: Stack, rate: float, seconds: float) -> dict[str, Any]:
     """Events at a rate, as they come."""
-    before, begun, cpu = own.sealed(), time.time(), cpu_now(cluster)
+    before, processes = own.sealed(), processes_of(cluster)
+    begun, cpu = time.time(), cpu_of(processes)
     out, count = producer(own.bootstrap), round(rate * seconds)
     with watched(own) as seen:
         for number, (topic, key, value) in enumerate(spread(events(count, start=begun, step_s=1 / rate, tag="-flow"))):
@@ -117,11 +118,11 @@ def steady(cluster: Cluster, own: Stack, rate: float, seconds: float) -> dict[st
             out.produce(topic, value, key)
             out.poll(0)
         out.flush(30)
-        took, spent = time.time() - begun, cpu_now(cluster)
+        took, spent = time.time() - begun, since(processes, cpu, cluster)
         own.wait_sealed(before + count)
     return {
         "events": count,
-        **{f"{name}_cores": round((now - cpu[name]) / took, 2) for name, now in spent.items()},
+        **{f"{name}_cores": round(taken / took, 2) for name, taken in spent.items()},
         **times(cluster, seen, begun),
     }
 
@@ -162,8 +163,15 @@ def _peak_mib(process: psutil.Process) -> int:
     return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def cpu_now(cluster: Cluster) -> dict[str, float]:
-    return cpu_of(processes_of(cluster))
+def since(before: Processes, cpu: Mapping[str, float], cluster: Cluster) -> dict[str, float]:
+    """Seconds of CPU that each group has taken since. Raises RuntimeError where a process ended, and took its count along."""
+    now = processes_of(cluster)
+    for name, group in before.items():
+        if gone := set(group) - set(now[name]):
+            raise RuntimeError(
+                f"of {name} ended meanwhile, with the CPU that they had taken: {sorted(p.pid for p in gone)}"
+            )
+    return {name: taken - cpu[name] for name, taken in cpu_of(now).items()}
 
 
 @contextmanager
