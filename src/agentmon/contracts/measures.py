@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 #: A session without an id, or without a reward of its own, ends after this much silence.
 SESSION_SILENCE_S = 30 * 60
@@ -84,12 +84,3 @@ def quantile(buckets: Mapping[int, int], q: float) -> float | None:
         if seen >= rank and seen:
             return bucket_value(bucket)
     return None
-
-
-def merge_buckets(histograms: Iterable[Mapping[int, int]]) -> dict[int, int]:
-    """Histograms add up bucket by bucket."""
-    merged: dict[int, int] = {}
-    for histogram in histograms:
-        for bucket, count in histogram.items():
-            merged[bucket] = merged.get(bucket, 0) + count
-    return merged

@@ -29,16 +29,6 @@ def joined(parts: Iterable[Parsed]) -> dict[str, pa.Table]:
     return {name: pa.concat_tables(rows) if rows else _NO_ROWS[name] for name, rows in found.items()}
 
 
-def count(parsed: Parsed) -> int:
-    """Rows of all tables."""
-    return sum(rows.num_rows for rows in parsed.values())
-
-
-def size(parsed: Parsed) -> int:
-    """Bytes of all tables; a millisecond, where they are in many pieces."""
-    return sum(rows.nbytes for rows in parsed.values())
-
-
 def taken(rows: pa.Table, numbers: Sequence[int]) -> pa.Table:
     """A few rows by their numbers, in that order. (`Table.take` copies all of each column first, where it is in pieces.)"""
     wanted = np.asarray(numbers, np.int64)
